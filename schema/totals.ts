@@ -17,18 +17,18 @@ export interface Totals {
 
 export const NO_TOTALS: Totals = { items: 0, received: 0, sold: 0, oversoldItems: 0, outOfStockItems: 0 };
 
-/** `totals` after one row went from `before` (undefined = new) to `after`. */
-export function changeTotals(totals: Totals, before: InventoryRow | undefined, after: InventoryRow): Totals {
+/** `totals` after one row went from `before` (null = new) to `after`. */
+export function changeTotals(totals: Totals, before: InventoryRow | null, after: InventoryRow): Totals {
   // A row that did not exist was neither oversold nor out of stock.
-  const onHandBefore = before === undefined ? 1 : onHandOf(before);
+  const onHandBefore = before === null ? 1 : onHandOf(before);
   const onHandAfter = onHandOf(after);
   return {
-    items: totals.items + (before === undefined ? 1 : 0),
+    items: totals.items + (before === null ? 1 : 0),
     received: addSums(
       totals.received,
-      before === undefined ? after.received : subtractSums(after.received, before.received),
+      before === null ? after.received : subtractSums(after.received, before.received),
     ),
-    sold: addSums(totals.sold, before === undefined ? after.sold : subtractSums(after.sold, before.sold)),
+    sold: addSums(totals.sold, before === null ? after.sold : subtractSums(after.sold, before.sold)),
     oversoldItems: totals.oversoldItems + Number(onHandAfter < 0) - Number(onHandBefore < 0),
     outOfStockItems: totals.outOfStockItems + Number(onHandAfter <= 0) - Number(onHandBefore <= 0),
   };
