@@ -7,13 +7,14 @@
 // I1: the position of an answer comes from the same RocksDB snapshot or published state as its rows.
 //
 // Protocol history
-//   1  rows, totals, storeTotals, itemTotals, storePage, itemPage
+//   1  rows, totals, storeTotals, itemTotals, storePage, itemPage, status
 
 import { type ErrorCode, isErrorCode } from './errors.ts';
 import { type InventoryKey, parseInventoryKey } from './inventory-key.ts';
 import type { InventoryRow } from './inventory-row.ts';
 import type { Position } from './position.ts';
 import { decodeSum, encodeSum, type Sum } from './sum.ts';
+import { SHARD_STATE_NAMES, type ShardStateName } from './topology.ts';
 import { decodeTotals, encodeTotals, type Totals } from './totals.ts';
 
 export const PROTOCOL_VERSION = 1;
@@ -32,6 +33,7 @@ export interface RowFilter {
   readonly oversold?: boolean;
   readonly itemIdPrefix?: string;
 }
+/** ON_HAND orders break ties by item id, ascending in both. */
 export type RowOrder = 'ITEM_ID' | 'ON_HAND_ASC' | 'ON_HAND_DESC';
 /** Last row of the previous page: rows strictly behind it in the page's order follow. `onHand` counts in ON_HAND orders only. */
 export interface PageStart {
@@ -46,7 +48,9 @@ export type ShardRead =
   | { readonly kind: 'storeTotals'; readonly partition: number; readonly storeId: string }
   | { readonly kind: 'itemTotals'; readonly partition: number; readonly itemId: string; readonly scanRowsMax: number }
   | StorePageRead
-  | ItemPageRead;
+  | ItemPageRead
+  /** For operators: answered for every shard that the node holds, whether it serves or not. */
+  | { readonly kind: 'status'; readonly partition: number };
 /** Rows of one store. `limit` 1–PAGE_ROWS_MAX rows come back at most, `scanRowsMax` are looked at at most. */
 export interface StorePageRead {
   readonly kind: 'storePage';
@@ -82,6 +86,17 @@ export interface Page {
   readonly scannedTo: string | null;
 }
 
+/** How far one topic of a partition has been applied. `endOffset` is exclusive; null = not asked yet. */
+export interface TopicProgress {
+  readonly nextOffset: number;
+  readonly endOffset: number | null;
+}
+export interface ShardStatus {
+  readonly state: ShardStateName;
+  readonly shipments: TopicProgress;
+  readonly sales: TopicProgress;
+}
+
 /** What each kind of read answers. */
 export interface ShardReadValues {
   /** Aligned with `keys`; null = no event names the key. */
@@ -92,6 +107,7 @@ export interface ShardReadValues {
   itemTotals: Totals | null;
   storePage: Page;
   itemPage: Page;
+  status: ShardStatus;
 }
 export type ReadKind = keyof ShardReadValues;
 export type ReadOf<Kind extends ReadKind> = Extract<ShardRead, { kind: Kind }>;
@@ -161,7 +177,8 @@ function decodeRead(json: unknown): ShardRead {
     case 'rows':
       return { kind: 'rows', partition, keys: decodeKeys(read['keys']) };
     case 'totals':
-      return { kind: 'totals', partition };
+    case 'status':
+      return { kind: read['kind'], partition };
     case 'storeTotals':
       return { kind: 'storeTotals', partition, storeId: asString(read['storeId'], 'storeId') };
     case 'itemTotals': {
@@ -255,7 +272,23 @@ const VALUE_CODECS: {
   itemTotals: { encode: encodeNullableTotals, decode: decodeNullableTotals },
   storePage: { encode: encodePage, decode: decodePage },
   itemPage: { encode: encodePage, decode: decodePage },
+  status: { encode: (status) => status, decode: decodeStatus },
 };
+
+function decodeStatus(json: unknown): ShardStatus {
+  const status = asObject(json, 'status');
+  const state = SHARD_STATE_NAMES.find((name) => name === status['state']);
+  if (state === undefined) throw new TypeError(`unknown shard state ${JSON.stringify(status['state'])}`);
+  return { state, shipments: decodeProgress(status['shipments']), sales: decodeProgress(status['sales']) };
+}
+
+function decodeProgress(json: unknown): TopicProgress {
+  const { nextOffset, endOffset } = asObject(json, 'progress');
+  return {
+    nextOffset: asCount(nextOffset, 'nextOffset'),
+    endOffset: endOffset === null ? null : asCount(endOffset, 'endOffset'),
+  };
+}
 
 function encodeNullableTotals(totals: Totals | null): unknown {
   return totals === null ? null : encodeTotals(totals);
