@@ -20,7 +20,7 @@ const RUN_ON = 'setInterval(() => {}, 60_000);';
 
 it('finds a line that has been printed and one still to come, on either stream', async () => {
   await using script = startScript(
-    `console.log('first'); process.on('SIGUSR2', () => console.error('second')); ${RUN_ON}`,
+    `process.on('SIGUSR2', () => console.error('second')); console.log('first'); ${RUN_ON}`,
   );
   expect(await script.waitForLine(/^fir/)).toBe('first');
   expect(await script.waitForLine((line) => line.length === 5)).toBe('first');
@@ -90,7 +90,10 @@ it('kills what it started when this process exits first', async () => {
     name: 'parent',
     command: process.execPath,
     args: [
-      ...['--import', 'tsx', '--input-type=module', '--eval'],
+      '--import',
+      'tsx',
+      '--input-type=module',
+      '--eval',
       `import { startProcess } from ${JSON.stringify(module)};
        const child = startProcess({ name: 'child', command: process.execPath, args: ['-e', 'setInterval(() => {}, 60_000)'] });
        process.stdout.write(child.pid + '\\n', () => process.exit(0));`,
