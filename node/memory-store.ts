@@ -49,7 +49,8 @@ class MemoryStore implements ShardStore {
     return new MemorySnapshot(this.#version);
   }
 
-  stats(): Promise<{ memoryBytes: number; diskBytes: number }> {
+  async stats(): Promise<{ memoryBytes: number; diskBytes: number }> {
+    this.#checkOpen();
     return Promise.resolve({ memoryBytes: this.#version.bytes(), diskBytes: 0 });
   }
 

@@ -8,7 +8,7 @@
 import { mkdir, readdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { default as RocksDB, Options, WriteBatch } from 'rocksdb';
-import { loadFailure, storeFailure } from './store-failure.ts';
+import { loadFailure, storeFailure, StoreUnavailable } from './store-failure.ts';
 import type { ScanRange, ShardStore, StoreBatch, StoreEntry, StoreSnapshot } from './shard-store.ts';
 
 /** Size at which a memtable becomes a file. */
@@ -46,8 +46,10 @@ export async function openRocksDbStore(options: RocksDbStoreOptions): Promise<Sh
   const library = await import('rocksdb').catch((cause: unknown) => {
     throw loadFailure(cause);
   });
+  await mkdir(path, { recursive: true }).catch((cause: unknown) => {
+    throw new StoreUnavailable(path, { cause });
+  });
   try {
-    await mkdir(path, { recursive: true });
     const db = new library.default(path, rocksDbOptions(library.default, options));
     await db.ready();
     return new RocksDbStore(db, path);

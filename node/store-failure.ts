@@ -35,9 +35,9 @@ const LOCK_HELD =
   /lock hold by current process|While lock file: .*(?:Resource temporarily unavailable|No locks available)/;
 /** Faults of the machine, as strerror words them. */
 const MACHINE_FAULT =
-  /Permission denied|Operation not permitted|Read-only file system|No space left|Disk quota exceeded|Too many open files|Cannot allocate memory|not a directory|Not a directory|File name too long/;
+  /Permission denied|Operation not permitted|Read-only file system|No space left|Disk quota exceeded|Too many open files|Cannot allocate memory/;
 
-/** The failure behind an error of opening or reading the store in `path`. */
+/** The failure behind an error of RocksDB, opening, reading or writing the store in `path`. */
 export function storeFailure(path: string, cause: unknown): StoreFailure {
   const text = textOf(cause);
   if (LOCK_HELD.test(text)) return new StoreLocked(path, { cause });
