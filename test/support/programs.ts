@@ -40,7 +40,10 @@ export function findChromium(): Availability<{ command: string }> {
 /** The Java runtime of JAVA_HOME, else of the PATH, and the version it states. */
 export async function findJava(): Promise<Availability<{ java: string; major: number }>> {
   const java = findJavaTool('java');
-  if (java === undefined) return unavailable(`no java on the PATH; a JDK ${JAVA_MAJOR_MIN} or later is needed`);
+  if (java === undefined) {
+    const searched = process.env['JAVA_HOME'] ? `in JAVA_HOME=${process.env['JAVA_HOME']}` : 'on the PATH';
+    return unavailable(`no java ${searched}; a JDK ${JAVA_MAJOR_MIN} or later is needed`);
+  }
   try {
     const { stdout } = await runCommand(java, ['--version'], { timeoutMs: VERSION_TIMEOUT_MS });
     const major = Number(/\d+/.exec(stdout)?.[0]);
