@@ -5,8 +5,10 @@
 //      └──────▶ catching-up ─┘                      a complete one that fell behind while its node was away
 //
 //   any but draining and closed ──▶ refused ──▶ closed    the log or the store does not fit: a person must look
+//   opening, restoring, catching-up ──▶ closed            what never served has nothing to drain
 //
-// I4: only `serving` answers reads. I8: a log that does not fit makes the shard refuse, with a reason.
+// I4: only `serving` and, until it has ended what is under way, `draining` answer reads; so nothing may drain that did not
+// serve. I8: a log that does not fit makes the shard refuse, with a reason.
 
 import type { ShardStateName } from '../schema/topology.ts';
 
@@ -34,10 +36,15 @@ export function nextShardState(state: ShardState, event: ShardStateEvent): Shard
     case 'refuse':
       return isEnding(state) ? state : { name: 'refused', reason: event.reason };
     case 'close':
-      return isEnding(state) ? state : { name: 'draining' };
+      return closing(state);
     case 'closed':
-      return { name: 'closed' };
+      return state.name === 'closed' ? state : { name: 'closed' };
   }
+}
+
+function closing(state: ShardState): ShardState {
+  if (isEnding(state)) return state;
+  return { name: state.name === 'serving' ? 'draining' : 'closed' };
 }
 
 function isEnding(state: ShardState): boolean {
