@@ -31,8 +31,10 @@ interface Item {
   readonly shard: Shard;
   readonly role: TopicRole;
   readonly batch: LogBatch;
-  /** Of the last slice of a batch only. */
-  readonly settle?: { resolve(): void; reject(error: unknown): void };
+  /** Done by the last slice of a batch. */
+  resolve(): void;
+  /** Done by whichever slice fails. */
+  reject(error: unknown): void;
 }
 
 /** Applies batches in the order of `submit`. */
@@ -51,15 +53,16 @@ export class ApplyQueue {
   }
 
   /**
-   * Resolves once the batch is on disk and published, or passed over because the shard no longer applies. Records below the shard's position are passed over. Rejects if the
-   * store failed: nothing of the batch is applied then, the shard must be refused and reopened.
+   * Resolves once the batch is on disk and published, or passed over because the shard no longer applies. Records below
+   * the shard's position are passed over. Rejects if the store failed: the shard is refused by then, for what follows a
+   * failed batch must not be applied over the gap; what is stored of it is sound and can be opened again.
    */
   submit(shard: Shard, role: TopicRole, batch: LogBatch): Promise<void> {
     return new Promise((resolve, reject) => {
       const slices = sliceBatch(batch);
       slices.forEach((slice, i) => {
-        const settle = { resolve, reject };
-        this.#waiting.push({ shard, role, batch: slice, ...(i === slices.length - 1 ? { settle } : {}) });
+        const isLast = i === slices.length - 1;
+        this.#waiting.push({ shard, role, batch: slice, resolve: isLast ? resolve : ignore, reject });
       });
       this.#running ??= this.#run();
     });
@@ -76,12 +79,19 @@ export class ApplyQueue {
       try {
         this.#committing = this.#apply(group.filter(({ shard }) => shard.applies));
         await this.#committing;
-        for (const item of group) item.settle?.resolve();
+        for (const item of group) item.resolve();
       } catch (error) {
-        for (const item of group) item.settle?.reject(error);
+        this.#fail(group, error);
       }
     }
     this.#running = undefined;
+  }
+
+  /** Refuses the shards at once: their dedupe windows know ids that are not stored, and their next slices wait here. */
+  #fail(group: readonly Item[], error: unknown): void {
+    const reason = `the local store failed: ${error instanceof Error ? error.message : String(error)}`;
+    for (const { shard } of group) if (shard.applies) shard.change({ kind: 'refuse', reason });
+    for (const item of group) item.reject(error);
   }
 
   #takeGroup(): Item[] {
@@ -145,6 +155,10 @@ export class ApplyQueue {
       if (draft.droppedLetters.length > 0) this.#listener.dropped(shard, draft.droppedLetters);
     }
   }
+}
+
+function ignore(): void {
+  // Not the last slice of its batch.
 }
 
 /** The batch in slices of at most SLICE_RECORDS records; each but the last ends behind its own last record. */
