@@ -1,8 +1,9 @@
-// A bounded cache of two generations: what is used moves to the young one; when that is full, the old one is dropped.
-// Two plain Maps keep a hit at one look-up, where a linked list of recency would cost several writes on the path that
-// every event takes. Not a general cache: entries count, not bytes, because rows are all of one size.
+// A bounded cache of two generations: what is used moves to the young one while that has room; when a new entry finds it
+// full, the old one is dropped. So entries that all fit never push each other out, however they are used. Two plain Maps
+// keep a hit at one look-up, where a linked list of recency would cost several writes on the path that every event takes.
+// Not a general cache: entries count, not bytes, because rows are all of one size.
 
-/** Holds between half of and all of `entriesMax` of the most recently used entries. */
+/** Holds up to `entriesMax` entries, of those used lately; never fewer than half of it once so many came. */
 export class GenerationCache<Key, Value> {
   #young = new Map<Key, Value>();
   #old = new Map<Key, Value>();
@@ -26,12 +27,13 @@ export class GenerationCache<Key, Value> {
     const young = this.#young.get(key);
     if (young !== undefined) return young;
     const old = this.#old.get(key);
-    if (old !== undefined) this.#move(key, old);
+    if (old !== undefined && this.#young.size < this.#generationMax) this.#move(key, old);
     return old;
   }
 
   set(key: Key, value: Value): void {
     if (this.#young.has(key)) this.#young.set(key, value);
+    else if (this.#young.size >= this.#generationMax && this.#old.has(key)) this.#old.set(key, value);
     else this.#move(key, value);
   }
 

@@ -6,6 +6,7 @@
 // I4: whoever reads asks `state` first. I5: an answer read from the store waits until its position is published, so that
 // a later answer from the cache is never older.
 
+import { InventoryError } from '../schema/errors.ts';
 import { type InventoryKey, storeOfKey } from '../schema/inventory-key.ts';
 import { decodeRow, type InventoryRow } from '../schema/inventory-row.ts';
 import { covers, type Position, START_CHECKPOINT } from '../schema/position.ts';
@@ -24,6 +25,8 @@ import type { ShardStore, StoreBatch } from './shard-store.ts';
 const ROW_CACHE_ENTRY_BYTES = 256;
 /** Stores whose totals stay in memory per shard. */
 const STORE_TOTALS_MAX = 10_000;
+/** Dead letters read at once while they are counted. */
+const COUNT_CHUNK = 256;
 
 export interface ShardOptions {
   readonly partition: number;
@@ -44,6 +47,13 @@ export interface Missing {
   readonly storeIds: readonly string[];
 }
 
+/** A read whose rows are on disk and not published yet. */
+interface Waiter {
+  readonly position: Position;
+  resolve(): void;
+  reject(error: InventoryError): void;
+}
+
 export class Shard {
   readonly partition: number;
   readonly keys: ShardKeys;
@@ -53,7 +63,7 @@ export class Shard {
   readonly #rows: GenerationCache<InventoryKey, InventoryRow>;
   readonly #storeTotals = new GenerationCache<string, Totals>(STORE_TOTALS_MAX);
   readonly #dedupe: DedupeStore;
-  readonly #waiters = new Set<{ position: Position; resolve: () => void }>();
+  readonly #waiters = new Set<Waiter>();
   readonly #stateListeners = new Set<(state: ShardState) => void>();
   #head: ShardHead = { checkpoint: START_CHECKPOINT, totals: NO_TOTALS, complete: false };
   /** Whether nothing was stored when it opened: then a complete cache knows every row. */
@@ -87,8 +97,21 @@ export class Shard {
     if (bytes === null || bytes === undefined) this.#startedEmpty = true;
     else this.#head = decodeHead(bytes);
     await this.#dedupe.load(this.#store);
-    this.outboxSize = (await this.#store.scan(this.keys.deadLetters(OUTBOX_MAX))).length;
+    this.outboxSize = await this.#countDeadLetters();
     this.change({ kind: 'opened', complete: this.#head.complete });
+  }
+
+  /** In chunks: a full outbox is hundreds of megabytes. */
+  async #countDeadLetters(): Promise<number> {
+    const range = this.keys.deadLetters(COUNT_CHUNK);
+    let count = 0;
+    for (let from = range.from; ;) {
+      const entries = await this.#store.scan({ ...range, from });
+      count += entries.length;
+      const last = entries.at(-1);
+      if (last === undefined || entries.length < COUNT_CHUNK) return count;
+      from = Buffer.concat([last.key, Buffer.alloc(1)]);
+    }
   }
 
   /** Sets the position of an empty shard whose log begins above 0; only before the first draft. */
@@ -103,6 +126,10 @@ export class Shard {
     this.#state = state;
     // In memory only: a write beside the apply queue could put an old checkpoint over a new one. The next draft stores it.
     if (state.name === 'serving') this.#head = { ...this.#head, complete: true };
+    if (this.#isOver) {
+      for (const waiter of this.#waiters) waiter.reject(this.#endedError());
+      this.#waiters.clear();
+    }
     for (const listener of this.#stateListeners) listener(state);
   }
 
@@ -135,15 +162,19 @@ export class Shard {
     const rows: InventoryKey[] = [];
     const storeIds: string[] = [];
     draft.decodedTo[batch.role] = Math.max(draft.decodedTo[batch.role], batch.nextOffset);
-    const knowsAll = this.#startedEmpty && this.#rows.complete;
     for (const { key } of batch.events) {
       if (draft.rows.has(key)) continue;
       const before = this.#rows.get(key) ?? null;
       draft.rows.set(key, { before, after: null });
-      if (before === null && !knowsAll) rows.push(key);
+      if (before === null && !this.#knowsAllRows) rows.push(key);
       this.#touchStore(draft, storeOfKey(key), storeIds);
     }
     return { rows, storeIds };
+  }
+
+  /** Whether a row that is not cached does not exist. Asked after each look-up: what is gone by then makes it false. */
+  get #knowsAllRows(): boolean {
+    return this.#startedEmpty && this.#rows.complete;
   }
 
   #touchStore(draft: ShardDraft, storeId: string, missing: string[]): void {
@@ -200,7 +231,7 @@ export class Shard {
     const rows: (InventoryRow | null)[] = [];
     for (const key of keys) {
       const row = this.#rows.get(key);
-      if (row === undefined && !(this.#startedEmpty && this.#rows.complete)) return this.#storedRows(keys);
+      if (row === undefined && !this.#knowsAllRows) return this.#storedRows(keys);
       rows.push(row ?? null);
     }
     return { position: this.position, value: rows };
@@ -208,8 +239,9 @@ export class Shard {
 
   /** All of them from one moment of the store: a mix with cached rows could be of two positions. */
   async #storedRows(keys: readonly InventoryKey[]): Promise<At<(InventoryRow | null)[]>> {
+    const start = this.position;
     const [head, ...values] = await this.#store.getMany([this.keys.head, ...keys.map((key) => this.keys.row(key))]);
-    const position = this.#positionIn(head ?? null);
+    const position = positionIn(head ?? null, start);
     await this.#published(position);
     const rows = values.map((bytes) => (bytes === null ? null : decodeRow(bytes)));
     if (position.shipments === this.position.shipments && position.sales === this.position.sales)
@@ -232,8 +264,9 @@ export class Shard {
   }
 
   async #storedStoreTotals(storeId: string): Promise<At<Totals | null>> {
+    const start = this.position;
     const [head, bytes] = await this.#store.getMany([this.keys.head, this.keys.storeTotals(storeId)]);
-    const position = this.#positionIn(head ?? null);
+    const position = positionIn(head ?? null, start);
     await this.#published(position);
     return { position, value: bytes === null || bytes === undefined ? null : decodeStoredTotals(bytes) };
   }
@@ -242,10 +275,11 @@ export class Shard {
   async atSnapshot<Value>(
     read: (snapshot: Pick<ShardStore, 'getMany' | 'scan'>) => Promise<Value>,
   ): Promise<At<Value>> {
+    const start = this.position;
     const snapshot = this.#store.snapshot();
     try {
       const [head] = await snapshot.getMany([this.keys.head]);
-      const position = this.#positionIn(head ?? null);
+      const position = positionIn(head ?? null, start);
       const value = await read(snapshot);
       await this.#published(position);
       return { position, value };
@@ -254,16 +288,28 @@ export class Shard {
     }
   }
 
-  /** A shard that has never been written stands at its published start. */
-  #positionIn(head: Buffer | null): Position {
-    return head === null ? this.position : decodeHead(head).checkpoint.position;
-  }
-
-  /** Resolves once `position`, which is on disk, is published: as soon as the running commit has returned. */
+  /**
+   * Resolves once `position`, which is on disk, is published: as soon as the running commit has returned. Rejects with
+   * NOT_SERVING where that cannot happen any more.
+   */
   #published(position: Position): Promise<void> {
     if (covers(this.position, position)) return Promise.resolve();
-    return new Promise((resolve) => this.#waiters.add({ position, resolve }));
+    if (this.#isOver) return Promise.reject(this.#endedError());
+    return new Promise((resolve, reject) => this.#waiters.add({ position, resolve, reject }));
   }
+
+  get #isOver(): boolean {
+    return this.#state.name === 'refused' || this.#state.name === 'closed';
+  }
+
+  #endedError(): InventoryError {
+    return new InventoryError('NOT_SERVING', `partition ${this.partition} is ${this.#state.name} on this node`);
+  }
+}
+
+/** The position of a stored head. Where nothing is stored yet, `start`: published before the read, so that no commit came between. */
+function positionIn(head: Buffer | null, start: Position): Position {
+  return head === null ? start : decodeHead(head).checkpoint.position;
 }
 
 function decodeStoredTotals(bytes: Buffer): Totals {
