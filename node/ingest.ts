@@ -47,7 +47,10 @@ interface Feed {
   readonly lanes: { readonly [Role in TopicRole]: Lane };
   /** End offsets of the first probe sent after the shard came: at them it is complete. */
   target: Position | undefined;
-  readonly addedAt: number;
+  /** Number of that probe. */
+  readonly firstProbe: number;
+  /** The position when the newest probe was sent: by the time its answer is here, more may be applied than it knows of. */
+  positionAtProbe: Position;
 }
 
 export class Ingest {
@@ -57,6 +60,8 @@ export class Ingest {
   #reader: LogReader | undefined;
   #timer: NodeJS.Timeout | undefined;
   #probing: Promise<void> | undefined;
+  /** Probes sent so far. */
+  #probes = 0;
 
   constructor(options: IngestOptions) {
     this.#options = options;
@@ -85,7 +90,8 @@ export class Ingest {
       shard,
       lanes: { shipments: lane(), sales: lane() },
       target: undefined,
-      addedAt: this.#options.now(),
+      firstProbe: this.#probes + 1,
+      positionAtProbe: shard.position,
     };
     this.#feeds.set(shard.partition, feed);
     this.#probeSoon();
@@ -113,7 +119,7 @@ export class Ingest {
   // ── Probing ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #probeSoon(): void {
-    if (this.#probing !== undefined || this.#closing.signal.aborted) return;
+    if (this.#reader === undefined || this.#probing !== undefined || this.#closing.signal.aborted) return;
     this.#probing = this.#probe()
       .catch((error: unknown) => this.#options.onFault('the end offsets of the log cannot be read', error))
       .finally(() => {
@@ -122,16 +128,17 @@ export class Ingest {
   }
 
   async #probe(): Promise<void> {
-    const { eventLog, topics, now } = this.#options;
-    const sentAt = now();
+    const { eventLog, topics } = this.#options;
+    const probe = ++this.#probes;
+    for (const feed of this.#feeds.values()) feed.positionAtProbe = feed.shard.position;
     const [shipments, sales] = await Promise.all([eventLog.ranges(topics.shipments), eventLog.ranges(topics.sales)]);
     if (!this.#countsMatch(shipments.length, sales.length)) return;
     for (const feed of this.#feeds.values()) {
       const ranges = { shipments: shipments[feed.shard.partition], sales: sales[feed.shard.partition] };
       if (ranges.shipments === undefined || ranges.sales === undefined) continue;
-      if (feed.addedAt <= sentAt)
+      if (probe >= feed.firstProbe)
         feed.target ??= { shipments: ranges.shipments.endOffset, sales: ranges.sales.endOffset };
-      for (const role of TOPIC_ROLES) this.#checkLane(feed, role, ranges[role] as LogRange);
+      for (const role of TOPIC_ROLES) if (this.#isFed(feed)) this.#checkLane(feed, role, ranges[role] as LogRange);
       this.#checkReachedEnd(feed);
     }
   }
@@ -153,7 +160,7 @@ export class Ingest {
   #checkLane(feed: Feed, role: TopicRole, range: LogRange): void {
     const lane = feed.lanes[role];
     lane.endOffset = range.endOffset;
-    const position = feed.shard.position[role];
+    const position = feed.positionAtProbe[role];
     if (range.endOffset < position) {
       lane.behindSince ??= this.#options.now();
       this.#pause(feed, role);
@@ -201,11 +208,9 @@ export class Ingest {
     try {
       await this.#options.queue.submit(feed.shard, role, batch);
     } catch (error) {
+      // The apply queue has refused the shard.
       this.#options.onFault(`partition ${batch.partition}: the local store failed`, error);
-      this.#refuse(
-        feed,
-        `the local store could not be written: ${error instanceof Error ? error.message : String(error)}`,
-      );
+      this.#drop(feed);
       return;
     }
     this.#checkReachedEnd(feed);
@@ -243,8 +248,17 @@ export class Ingest {
   }
 
   #refuse(feed: Feed, reason: string): void {
-    this.remove(feed.shard.partition);
+    this.#drop(feed);
     feed.shard.change({ kind: 'refuse', reason });
+  }
+
+  /** Stops feeding, unless another shard of the partition is fed by now. */
+  #drop(feed: Feed): void {
+    if (this.#isFed(feed)) this.remove(feed.shard.partition);
+  }
+
+  #isFed(feed: Feed): boolean {
+    return this.#feeds.get(feed.shard.partition) === feed;
   }
 
   #at(feed: Feed, role: TopicRole): TopicPartition {

@@ -15,7 +15,8 @@ export function startOf(head: ShardHead, role: TopicRole, range: LogRange, start
   const { position, marks } = head.checkpoint;
   const mark = marks[role];
   if (range.startOffset > position[role]) {
-    const isUntouched = position[role] === 0 && mark === null;
+    // Once any record is folded this is no first start: what the other topic has lost since is lost.
+    const isUntouched = position[role] === 0 && marks.shipments === null && marks.sales === null;
     return isUntouched && startAt === 'log-start'
       ? { kind: 'log-start', fromOffset: range.startOffset }
       : { kind: 'truncated' };
