@@ -18,7 +18,10 @@ import { changeTotals, NO_TOTALS, type Totals } from '../schema/totals.ts';
 import type { ShardKeys } from './shard-keys.ts';
 import type { StoreReader } from './shard-store.ts';
 
-const CHUNK_ROWS = 512;
+/** Most rows of one read of the store; a page begins with as many as it wants and doubles. */
+const CHUNK_ROWS_MAX = 512;
+/** What an item id can begin with; the empty prefix is every id's. */
+const ID_PREFIX_PATTERN = /^[A-Za-z0-9._-]*$/;
 
 /** A page of a store. Throws SCAN_LIMIT_EXCEEDED where an ON_HAND order would need more than `scanRowsMax` rows. */
 export function storePage(reader: StoreReader, keys: ShardKeys, read: StorePageRead): Promise<Page> {
@@ -28,10 +31,13 @@ export function storePage(reader: StoreReader, keys: ShardKeys, read: StorePageR
 async function pageByItemId(reader: StoreReader, keys: ShardKeys, read: StorePageRead): Promise<Page> {
   const rows: KeyedRow[] = [];
   let scanned = 0;
-  for await (const row of storeRows(reader, keys, read, read.after?.itemId ?? null)) {
+  for await (const row of storeRows(reader, keys, read, {
+    after: read.after?.itemId ?? null,
+    firstChunk: read.limit,
+  })) {
     scanned++;
     if (matches(row, read.filter)) rows.push(row);
-    if (rows.length === read.limit || scanned === read.scanRowsMax)
+    if (rows.length === read.limit || scanned >= read.scanRowsMax)
       return { rows, scannedTo: splitInventoryKey(row.key).itemId };
   }
   return { rows, scannedTo: null };
@@ -40,7 +46,7 @@ async function pageByItemId(reader: StoreReader, keys: ShardKeys, read: StorePag
 async function pageByOnHand(reader: StoreReader, keys: ShardKeys, read: StorePageRead): Promise<Page> {
   const candidates: KeyedRow[] = [];
   let scanned = 0;
-  for await (const row of storeRows(reader, keys, read, null)) {
+  for await (const row of storeRows(reader, keys, read, { after: null, firstChunk: CHUNK_ROWS_MAX })) {
     scanned++;
     if (scanned > read.scanRowsMax) {
       const message = `ordering by onHand would look at more than ${read.scanRowsMax} rows of store ${read.storeId} in partition ${read.partition}: order by ITEM_ID, or narrow with itemIdPrefix`;
@@ -58,21 +64,35 @@ async function pageByOnHand(reader: StoreReader, keys: ShardKeys, read: StorePag
   };
 }
 
-/** Rows of a store in the order of item ids, behind `afterItemId`. */
+/** Where a scan starts, and how many rows its first read of the store asks for. */
+interface ScanStart {
+  readonly after: string | null;
+  readonly firstChunk: number;
+}
+
+/** Rows of a store in the order of item ids, behind the item id `start.after`. */
 async function* storeRows(
   reader: StoreReader,
   keys: ShardKeys,
   read: StorePageRead,
-  afterItemId: string | null,
+  start: ScanStart,
 ): AsyncGenerator<KeyedRow> {
   const where = { storeId: read.storeId, itemIdPrefix: read.filter.itemIdPrefix ?? '' };
-  for (let after = afterItemId; ;) {
-    const entries = await reader.scan(keys.storeRows({ ...where, afterItemId: after }, CHUNK_ROWS));
+  // Keys hold Latin-1 bytes: a character beyond them would be cut down to one that ids do begin with.
+  if (!ID_PREFIX_PATTERN.test(where.itemIdPrefix)) return;
+  let { after } = start;
+  for (const chunk of chunkSizes(start.firstChunk)) {
+    const entries = await reader.scan(keys.storeRows({ ...where, afterItemId: after }, chunk));
     for (const entry of entries) yield { key: keys.textOf(entry.key) as InventoryKey, row: decodeRow(entry.value) };
     const last = entries.at(-1);
-    if (last === undefined || entries.length < CHUNK_ROWS) return;
+    if (last === undefined || entries.length < chunk) return;
     after = splitInventoryKey(keys.textOf(last.key) as InventoryKey).itemId;
   }
+}
+
+/** `first` and its doubles, up to the largest chunk, which repeats without end. */
+function* chunkSizes(first: number): Generator<number> {
+  for (let size = first; ; size *= 2) yield Math.min(size, CHUNK_ROWS_MAX);
 }
 
 function matches({ row }: KeyedRow, filter: RowFilter): boolean {
@@ -100,7 +120,7 @@ function compareOnHand(a: PageStart, b: PageStart, order: RowOrder): number {
 /** A page of an item: its rows by store id. */
 export async function itemPage(reader: StoreReader, keys: ShardKeys, read: ItemPageRead): Promise<Page> {
   const rows: KeyedRow[] = [];
-  for await (const row of itemRows(reader, keys, read.itemId, read.afterStoreId)) {
+  for await (const row of itemRows(reader, keys, read.itemId, { after: read.afterStoreId, firstChunk: read.limit })) {
     rows.push(row);
     if (rows.length === read.limit) return { rows, scannedTo: splitInventoryKey(row.key).storeId };
   }
@@ -114,7 +134,7 @@ export async function itemTotals(
   read: ReadOf<'itemTotals'>,
 ): Promise<Totals | null> {
   let totals = NO_TOTALS;
-  for await (const { row } of itemRows(reader, keys, read.itemId, null)) {
+  for await (const { row } of itemRows(reader, keys, read.itemId, { after: null, firstChunk: CHUNK_ROWS_MAX })) {
     totals = changeTotals(totals, null, row);
     if (totals.items <= read.scanRowsMax) continue;
     throw new InventoryError(
@@ -125,15 +145,16 @@ export async function itemTotals(
   return totals.items === 0 ? null : totals;
 }
 
-/** Rows of an item in the order of store ids, behind `afterStoreId`. */
+/** Rows of an item in the order of store ids, behind the store id `start.after`. */
 async function* itemRows(
   reader: StoreReader,
   keys: ShardKeys,
   itemId: string,
-  afterStoreId: string | null,
+  start: ScanStart,
 ): AsyncGenerator<KeyedRow> {
-  for (let after = afterStoreId; ;) {
-    const entries = await reader.scan(keys.itemStores({ itemId, afterStoreId: after }, CHUNK_ROWS));
+  let { after } = start;
+  for (const chunk of chunkSizes(start.firstChunk)) {
+    const entries = await reader.scan(keys.itemStores({ itemId, afterStoreId: after }, chunk));
     const found = entries.map((entry) => {
       const storeId = keys.textOf(entry.key).slice(itemId.length + 1);
       return inventoryKey({ storeId, itemId });
@@ -141,7 +162,7 @@ async function* itemRows(
     const values = await reader.getMany(found.map((key) => keys.row(key)));
     for (const [i, key] of found.entries()) yield { key, row: indexedRow(key, values[i] ?? null) };
     const last = found.at(-1);
-    if (last === undefined || entries.length < CHUNK_ROWS) return;
+    if (last === undefined || entries.length < chunk) return;
     after = splitInventoryKey(last).storeId;
   }
 }
