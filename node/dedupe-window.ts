@@ -120,7 +120,7 @@ export function fingerprint(key: string, eventId: string): { high: number; low: 
   const text = `${key} ${eventId}`;
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
-    high = Math.imul(high ^ code, 0x01000193) + (high >>> 15);
+    high = (Math.imul(high ^ code, 0x01000193) + (high >>> 15)) | 0;
     low = Math.imul(low ^ code, 0x5bd1e995) ^ (low >>> 13);
   }
   return { high: mix(high ^ low), low: mix(low + Math.imul(high, 0x27d4eb2f)) };
