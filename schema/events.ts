@@ -4,7 +4,7 @@
 // Record layout: key `storeId/itemId` (UTF-8), value the count as decimal text, headers `event-id` (idempotency key) and
 // `source`, timestamp = event time. Written by tills, warehouses, the gateway; never deleted (retention is unlimited).
 
-import { type InventoryKey, parseInventoryKey } from './inventory-key.ts';
+import { decodeInventoryKey, type InventoryKey, skipIdBytes } from './inventory-key.ts';
 
 /** The role of a source topic; its name is configuration. Also the order of the two in every vector. */
 export type TopicRole = 'shipments' | 'sales';
@@ -14,6 +14,7 @@ export const TOPIC_ROLES: readonly TopicRole[] = ['shipments', 'sales'];
 export const COUNT_MAX = 1_000_000_000;
 /** What an event id may be. */
 export const EVENT_ID_PATTERN = /^[A-Za-z0-9._-]{1,64}$/;
+const EVENT_ID_LENGTH_MAX = 64;
 /** 9999-12-31T23:59:59.999Z: past it RFC 3339 has no text for an instant. */
 const EVENT_TIME_MAX = 253_402_300_799_999;
 /** Kafka's "no timestamp". */
@@ -57,7 +58,7 @@ export interface DecodeFailure {
 export function decodeEvent(role: TopicRole, record: LogRecord): InventoryEvent | DecodeFailure {
   const { offset } = record;
   if (record.key === null) return failure(offset, 'the key is null; expected storeId/itemId');
-  const key = parseInventoryKey(record.key.toString('latin1'));
+  const key = decodeInventoryKey(record.key);
   if (key === undefined) return failure(offset, `the key is no storeId/itemId: ${quote(record.key)}`);
   if (record.value === null) return failure(offset, 'the value is null; expected a count');
   const count = parseCount(record.value);
@@ -101,9 +102,12 @@ function parseCount(bytes: Buffer): number | undefined {
 function decodeEventId(headers: RecordHeaders | undefined): string | null | undefined {
   const header = headers?.['event-id'];
   if (header === undefined) return null;
-  if (Array.isArray(header)) return undefined;
-  const text = typeof header === 'string' ? header : (header as Buffer).toString('latin1');
-  return EVENT_ID_PATTERN.test(text) ? text : undefined;
+  if (typeof header === 'string') return EVENT_ID_PATTERN.test(header) ? header : undefined;
+  // Several values are a list; a client may also hand over null for a header without a value.
+  if (!Buffer.isBuffer(header)) return undefined;
+  const { length } = header;
+  if (length < 1 || length > EVENT_ID_LENGTH_MAX || skipIdBytes(header, 0) < length) return undefined;
+  return header.toString('latin1');
 }
 
 function failure(offset: number, message: string): DecodeFailure {

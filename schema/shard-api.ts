@@ -10,7 +10,7 @@
 //   1  rows, totals, storeTotals, itemTotals, storePage, itemPage, status
 
 import { type ErrorCode, isErrorCode } from './errors.ts';
-import { type InventoryKey, parseInventoryKey } from './inventory-key.ts';
+import { ID_PATTERN, ID_RULE, type InventoryKey, parseInventoryKey } from './inventory-key.ts';
 import type { InventoryRow } from './inventory-row.ts';
 import type { Position } from './position.ts';
 import { decodeSum, encodeSum, type Sum } from './sum.ts';
@@ -144,7 +144,7 @@ export function encodeReadsRequest(request: ReadsRequest): string {
 
 /** Inverse of `encodeReadsRequest`. Throws a TypeError that says what is wrong; the node answers it as a 400. */
 export function decodeReadsRequest(body: string): ReadsRequest {
-  const json = asObject(JSON.parse(body), 'request');
+  const json = asObject(parseJson(body, 'request'), 'request');
   if (json['protocol'] !== PROTOCOL_VERSION) {
     throw new TypeError(`expected protocol ${PROTOCOL_VERSION}, got ${JSON.stringify(json['protocol'])}`);
   }
@@ -160,7 +160,7 @@ export function encodeAnswers(reads: readonly ShardRead[], answers: readonly Sha
 
 /** Inverse of `encodeAnswers`, for the reads that were sent. Throws a TypeError. */
 export function decodeAnswers(reads: readonly ShardRead[], body: string): ShardAnswer[] {
-  const answers = asArray(asObject(JSON.parse(body), 'response')['answers'], 'answers');
+  const answers = asArray(asObject(parseJson(body, 'response'), 'response')['answers'], 'answers');
   if (answers.length !== reads.length) throw new TypeError(`expected ${reads.length} answers, got ${answers.length}`);
   return reads.map((read, i) => decodeAnswer(read, answers[i]));
 }
@@ -180,19 +180,19 @@ function decodeRead(json: unknown): ShardRead {
     case 'status':
       return { kind: read['kind'], partition };
     case 'storeTotals':
-      return { kind: 'storeTotals', partition, storeId: asString(read['storeId'], 'storeId') };
+      return { kind: 'storeTotals', partition, storeId: asId(read['storeId'], 'storeId') };
     case 'itemTotals': {
       const scanRowsMax = asCount(read['scanRowsMax'], 'scanRowsMax');
-      return { kind: 'itemTotals', partition, itemId: asString(read['itemId'], 'itemId'), scanRowsMax };
+      return { kind: 'itemTotals', partition, itemId: asId(read['itemId'], 'itemId'), scanRowsMax };
     }
     case 'storePage':
       return decodeStorePage(read, partition);
     case 'itemPage': {
-      const afterStoreId = read['afterStoreId'] === null ? null : asString(read['afterStoreId'], 'afterStoreId');
+      const afterStoreId = read['afterStoreId'] === null ? null : asId(read['afterStoreId'], 'afterStoreId');
       return {
         kind: 'itemPage',
         partition,
-        itemId: asString(read['itemId'], 'itemId'),
+        itemId: asId(read['itemId'], 'itemId'),
         afterStoreId,
         limit: asLimit(read['limit']),
       };
@@ -210,10 +210,10 @@ function decodeStorePage(read: Record<string, unknown>, partition: number): Stor
   return {
     kind: 'storePage',
     partition,
-    storeId: asString(read['storeId'], 'storeId'),
+    storeId: asId(read['storeId'], 'storeId'),
     order,
     filter: decodeFilter(asObject(read['filter'], 'filter')),
-    after: after === null ? null : { itemId: asString(after['itemId'], 'itemId'), onHand: decodeSum(after['onHand']) },
+    after: after === null ? null : { itemId: asId(after['itemId'], 'itemId'), onHand: decodeSum(after['onHand']) },
     limit: asLimit(read['limit']),
     scanRowsMax: asCount(read['scanRowsMax'], 'scanRowsMax'),
   };
@@ -224,7 +224,7 @@ function decodeFilter(json: Record<string, unknown>): RowFilter {
   return {
     ...(onHandBelow === undefined ? {} : { onHandBelow: asInteger(onHandBelow, 'onHandBelow') }),
     ...(onHandAbove === undefined ? {} : { onHandAbove: asInteger(onHandAbove, 'onHandAbove') }),
-    ...(oversold === undefined ? {} : { oversold: oversold === true }),
+    ...(oversold === undefined ? {} : { oversold: asBoolean(oversold, 'oversold') }),
     ...(itemIdPrefix === undefined ? {} : { itemIdPrefix: asString(itemIdPrefix, 'itemIdPrefix') }),
   };
 }
@@ -327,7 +327,23 @@ function decodeAnswer(read: ShardRead, json: unknown): ShardAnswer {
   }
   const [shipments, sales] = asArray(answer['at'], 'at');
   const position = { shipments: asCount(shipments, 'shipments'), sales: asCount(sales, 'sales') };
-  return { ok: true, position, value: VALUE_CODECS[read.kind].decode(answer['value']) };
+  const value = VALUE_CODECS[read.kind].decode(answer['value']);
+  if (read.kind === 'rows') checkAligned(read.keys, value);
+  return { ok: true, position, value };
+}
+
+/** A short list would turn the rows it lacks into unknown items (I4). */
+function checkAligned(keys: readonly InventoryKey[], rows: unknown): void {
+  const length = asArray(rows, 'rows').length;
+  if (length !== keys.length) throw new TypeError(`rows: expected ${keys.length}, got ${length}`);
+}
+
+function parseJson(body: string, what: string): unknown {
+  try {
+    return JSON.parse(body) as unknown;
+  } catch (cause) {
+    throw new TypeError(`${what}: expected JSON`, { cause });
+  }
 }
 
 function asObject(value: unknown, what: string): Record<string, unknown> {
@@ -360,6 +376,17 @@ function asLimit(value: unknown): number {
   const limit = asCount(value, 'limit');
   if (limit < 1 || limit > PAGE_ROWS_MAX) throw new TypeError(`limit: expected 1–${PAGE_ROWS_MAX}, got ${limit}`);
   return limit;
+}
+
+function asBoolean(value: unknown, what: string): boolean {
+  if (typeof value === 'boolean') return value;
+  throw new TypeError(`${what}: expected true or false`);
+}
+
+function asId(value: unknown, what: string): string {
+  const id = asString(value, what);
+  if (!ID_PATTERN.test(id)) throw new TypeError(`${what}: expected ${ID_RULE}`);
+  return id;
 }
 
 function asKey(value: unknown): InventoryKey {
