@@ -3,7 +3,7 @@
 //
 // Keys under `<applicationId>/` (small and slow-moving: positions and lag never go here)
 //   topology         JSON Topology          created once by compare-and-set            never deleted
-//   nodes/<id>       JSON NodeEntry         locked by the node's session               left behind unlocked when the session ends
+//   nodes/<id>       JSON NodeEntry         locked by the node's session               deleted by leaving; left unlocked by a crash, deleted by the next join
 //   partitions/<p>   JSON {"nodeId"}        locked by the owner's session, epoch = LockIndex      never deleted, only released
 //
 // I7: losing the directory stops moves of ownership, not reads: the last view stays.
@@ -17,6 +17,8 @@ export interface NodeEntry {
   readonly url: string;
   readonly zone: string | null;
   readonly version: string;
+  /** The node is leaving: placement ignores it, and it hands over what it owns. */
+  readonly draining: boolean;
   /** Each shard it holds; partition → state. */
   readonly shards: Readonly<Record<string, ShardStateName>>;
 }
@@ -41,7 +43,7 @@ export interface DirectoryView {
 export interface Membership {
   /** Aborts when the session is lost: ownership is gone, join again. */
   readonly lost: AbortSignal;
-  /** Replaces the node's entry. */
+  /** Replaces the node's entry. Like `acquire` and `release`, rejects with DirectoryUnavailable once `lost` has aborted. */
   publish(entry: NodeEntry): Promise<void>;
   /** Takes the partition if nobody owns it; the epoch, or undefined if somebody else does. */
   acquire(partition: number): Promise<number | undefined>;
@@ -53,7 +55,11 @@ export interface Membership {
 
 export interface JoinOptions {
   readonly entry: NodeEntry;
-  /** Called by the directory's health check; unreachable or failing means dead. */
+  /**
+   * Called by the directory's health check; unreachable or failing means dead. It should name the process (say, with a
+   * random query parameter that another process on the same address answers with an error): else a process that
+   * restarts at once keeps its predecessor's session alive by answering for it, until that session's time-to-live ends.
+   */
   readonly healthUrl: string;
 }
 
