@@ -74,8 +74,13 @@ export interface LogReaderHandlers {
    * Batches of a partition that was released while the call was under way are to be ignored by the reader itself.
    */
   onBatch(batch: LogBatch): Promise<void>;
+  /** The topic partition is released: assign it again to go on. */
   onMisfit(at: TopicPartition, misfit: Misfit): void;
-  /** Every topic partition may have been cut off from its log and joined to another (reconnect, recreated topic): verify again. */
+  /**
+   * Every topic partition may have been cut off from its log and joined to another (reconnect, recreated topic): verify
+   * again. Called before anything that was read after the cut arrives; what is neither assigned anew nor released within
+   * the call goes on from where it was.
+   */
   onInterrupted(): void;
   /** The reader gave up for good; it reads nothing any more. */
   onFailure(error: Error): void;
@@ -87,6 +92,7 @@ export interface LogReader {
   assign(at: TopicPartition, fromOffset: number): void;
   /** Stops reading `at`; no batch of it is begun afterwards. */
   release(at: TopicPartition): void;
+  /** Resolves once every unresolved batch is resolved, or after a few seconds: not to be awaited in a handler. */
   close(): Promise<void>;
 }
 
@@ -94,7 +100,8 @@ export interface LogReader {
 export interface LogWriter {
   /**
    * Appends in order per partition and resolves with each record's place, aligned. Rejects with LOG_UNAVAILABLE when the
-   * log cannot be reached within `timeoutMs`; some of the records may be written all the same.
+   * log cannot be reached within `timeoutMs`; some of the records may be written all the same. Rejects with OVERLOADED when
+   * too many records wait already, with BAD_USER_INPUT for records that the log refuses (size, timestamp).
    */
   append(
     records: readonly OutgoingRecord[],
@@ -112,7 +119,10 @@ export interface EventLog {
   createTopic(spec: TopicSpec): Promise<boolean>;
   /** Index = partition. Rejects with LOG_UNAVAILABLE, also where the topic is missing. */
   ranges(topic: string): Promise<readonly LogRange[]>;
-  /** A reader of these topics; `name` tells the logs and the broker who reads. */
+  /**
+   * A reader of these topics; `name` tells the logs and the broker who reads. Does not wait for the log: what is assigned
+   * is read as soon as the log can be reached.
+   */
   openReader(options: {
     readonly name: string;
     readonly topics: readonly string[];
