@@ -156,9 +156,9 @@ describeWithServices('a Consul for tests', ['consul'], () => {
   });
 
   it.each([
-    { kind: 'an agent in memory', end: 'empty', persistent: false, status: 404 },
-    { kind: 'a persistent agent', end: 'with its keys', persistent: true, status: 200 },
-  ])('$kind comes back $end when killed and started again', async ({ persistent, status }) => {
+    ['an agent in memory comes back empty', { persistent: false, status: 404 }],
+    ['a persistent agent comes back with its keys', { persistent: true, status: 200 }],
+  ])('%s when killed and started again', async (_, { persistent, status }) => {
     await using server = await startConsul({ persistent });
     await consulAt(server.address).kv.set('kept', 'yes');
     await server.kill();
