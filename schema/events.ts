@@ -100,10 +100,11 @@ function parseCount(bytes: Buffer): number | undefined {
 
 /** The event id, null where there is none, undefined where it is malformed: ignoring it could count a retry twice. */
 function decodeEventId(headers: RecordHeaders | undefined): string | null | undefined {
-  const header = headers?.['event-id'];
-  if (header === undefined) return null;
+  const values = headers?.['event-id'];
+  if (values === undefined) return null;
+  const header: unknown = Array.isArray(values) && values.length === 1 ? values[0] : values;
   if (typeof header === 'string') return EVENT_ID_PATTERN.test(header) ? header : undefined;
-  // Several values are a list; a client may also hand over null for a header without a value.
+  // What is left is a list of several, or null: some clients deliver that for a header without a value.
   if (!Buffer.isBuffer(header)) return undefined;
   const { length } = header;
   if (length < 1 || length > EVENT_ID_LENGTH_MAX || skipIdBytes(header, 0) < length) return undefined;
