@@ -33,16 +33,19 @@ export const SERVER_EXIT_CODES = {
   1: 'Bad configuration, a taken port, an unforeseen error, or a drain that took longer than DRAIN_TIMEOUT_MS.',
 } as const;
 
-/** Runs a server program from its arguments to its exit. `start` builds the service; what it throws ends the process. */
-export async function runServer(help: Help, start: () => Promise<ServerProcess> | ServerProcess): Promise<void> {
+/** Runs a server program from its arguments to its exit. `start` reads them where `help` has flags and builds the service; what it throws ends the process. */
+export async function runServer(
+  help: Help,
+  start: (args: readonly string[]) => Promise<ServerProcess> | ServerProcess,
+): Promise<void> {
   const args = process.argv.slice(2);
   if (asksForHelp(args)) {
     process.stdout.write(`${helpText(help)}\n`);
     return;
   }
   try {
-    refuseArguments(args);
-    await serve(await start());
+    if (help.flags === undefined) refuseArguments(args);
+    await serve(await start(args));
   } catch (error) {
     exitWithMessage(error);
   }
