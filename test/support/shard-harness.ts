@@ -81,6 +81,13 @@ export function keyOf(text: string): InventoryKey {
   return key;
 }
 
+/** Something to wait for until the test opens it. */
+export function closedGate(): { readonly opened: Promise<void>; open(): void } {
+  let open = (): void => undefined;
+  const opened = new Promise<void>((resolve) => (open = resolve));
+  return { opened, open: () => open() };
+}
+
 /** An apply queue that remembers what it told. */
 export function openQueue(
   store: ShardStore,

@@ -6,6 +6,7 @@ import type { Shard } from '../../node/shard.ts';
 import type { FoldCounts } from '../../node/shard-draft.ts';
 import type { ShardStore } from '../../node/shard-store.ts';
 import type { TopicRole } from '../../schema/events.ts';
+import type { Position } from '../../schema/position.ts';
 import {
   batchOf,
   cacheBytesFor,
@@ -96,10 +97,23 @@ export class ShardRun {
     this.#pending.push(this.#queue.submit(this.shard(shard), role, batch));
   }
 
+  /** Waits for everything submitted. Throws, once all of it has ended, if some of it failed. */
   async settle(): Promise<void> {
     const pending = this.#pending;
     this.#pending = [];
-    await Promise.all(pending);
+    const failed = (await Promise.allSettled(pending)).find((result) => result.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+  }
+
+  /** Goes on from where the shards stand, as ingestion does after a restart. */
+  rewind(): void {
+    for (const partition of SHARDS) {
+      const { position } = this.shard(partition);
+      for (const role of ['shipments', 'sales'] as const) {
+        const applied = this.log(partition)[role].filter(({ offset }) => offset < position[role]).length;
+        this.#cursors.set(`${partition}/${role}`, applied);
+      }
+    }
   }
 
   /** Closes the store and opens it and its shards anew; reading starts a little before where it ended. */
@@ -131,15 +145,19 @@ export class ShardRun {
     }
   }
 
-  /** Behind everything in the logs. */
+  /** The position behind everything in the partition's logs. */
+  end(partition: number): Position {
+    const end = (role: TopicRole): number => (this.log(partition)[role].at(-1)?.offset ?? -1) + 1;
+    return { shipments: end('shipments'), sales: end('sales') };
+  }
+
+  /** Both shards have applied everything, and passed over what the model passes over. */
   checkAtEnd(): void {
     let [duplicates, conflicts] = [0, 0];
     for (const partition of SHARDS) {
-      const log = this.log(partition);
-      const end = (role: TopicRole): number => (log[role].at(-1)?.offset ?? -1) + 1;
-      const position = { shipments: end('shipments'), sales: end('sales') };
+      const position = this.end(partition);
       expect(this.shard(partition).position).toEqual(position);
-      const model = foldModel(log, position, this.#scenario.dedupeWindow);
+      const model = foldModel(this.log(partition), position, this.#scenario.dedupeWindow);
       duplicates += model.duplicates;
       conflicts += model.conflicts;
     }
