@@ -3,7 +3,7 @@
 // a broken neighbour fills no disk (I9).
 
 import { type DestinationStream, type Logger, pino, type LoggerOptions } from 'pino';
-import pretty from 'pino-pretty';
+import { prettyFactory } from 'pino-pretty';
 import { InventoryError } from '../schema/errors.ts';
 import type { LogCallback } from './kafka-connection.ts';
 import type { LogLevel } from './shared-settings.ts';
@@ -46,13 +46,8 @@ export function createLogger({
 }
 
 function readable(destination: DestinationStream): DestinationStream {
-  return pretty({
-    colorize: true,
-    translateTime: 'SYS:HH:MM:ss.l',
-    singleLine: true,
-    destination: destination as NodeJS.WritableStream & DestinationStream,
-    sync: true,
-  });
+  const format = prettyFactory({ colorize: true, translateTime: 'SYS:HH:MM:ss.l', singleLine: true });
+  return { write: (line) => destination.write(format(line)) };
 }
 
 /** The code of a logged InventoryError stands beside the message, where filters find it. */
@@ -94,8 +89,8 @@ export class RepeatedFaults {
     };
     const held = this.#held.get(id);
     if (held === undefined) {
-      log(0);
       this.#hold(id, log);
+      log(0);
     } else {
       this.#held.set(id, { timer: held.timer, log, count: held.count + 1 });
     }
