@@ -12,12 +12,12 @@ import { loadFailure, storeFailure, StoreUnavailable } from './store-failure.ts'
 import type { ScanRange, ShardStore, StoreBatch, StoreEntry, StoreSnapshot } from './shard-store.ts';
 
 /** Size at which a memtable becomes a file. */
-const WRITE_BUFFER_BYTES = 16 * 1024 * 1024;
-/** Memtables at most: one that is filled while the others become files; then writers wait. */
-const WRITE_BUFFERS_MAX = 3;
+const WRITE_BUFFER_BYTES = 32 * 1024 * 1024;
+/** Memtables at most: one that is filled while the other becomes a file; then writers wait. */
+const WRITE_BUFFERS_MAX = 2;
 const BACKGROUND_JOBS_MAX = 2;
 const OPEN_FILES_MAX = 512;
-const TABLE_BLOCK_BYTES = 4 * 1024;
+const TABLE_BLOCK_BYTES = 8 * 1024;
 /** About 1% false positives: most absent keys cost no read. */
 const BLOOM_BITS_PER_KEY = 10;
 /** Keys of one native read; longer lists take several, so that no single call holds the event loop for long. */
@@ -30,7 +30,7 @@ const WRITE_CAPACITY = 256;
 export interface RocksDbStoreOptions {
   /** Directory of the store; made where it is missing. */
   readonly path: string;
-  /** Size of one memtable; three at most exist. Default 16 MiB. */
+  /** Size of one memtable; two at most exist. Default 32 MiB. */
   readonly writeBufferBytes?: number;
 }
 

@@ -222,7 +222,7 @@ function momentTests(store: () => ShardStore): void {
       return version;
     })();
     const seen: string[][] = [];
-    for (let round = 0; round < 20; round++) {
+    for (let round = 0; round < 12; round++) {
       const [listed, scanned] = await Promise.all([store().getMany(keys), store().scan(EVERYTHING)]);
       seen.push(distinct(listed), distinct(scanned.map(({ value }) => value)));
     }
