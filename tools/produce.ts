@@ -3,6 +3,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { asksForHelp, type FlagsTable, type Help, helpText, readArguments } from '../cluster/cli.ts';
 import { badConfig, type FieldValues, readSettings, REQUIRED } from '../cluster/config.ts';
+import type { EventLog } from '../cluster/event-log.ts';
 import { KafkaEventLog } from '../cluster/kafka-event-log.ts';
 import { adapterLog, createLogger } from '../cluster/logger.ts';
 import { exitWithMessage } from '../cluster/process.ts';
@@ -13,6 +14,7 @@ import {
   KAFKA_TABLE,
   kafkaSettings,
   PROCESS_TABLE,
+  type SourceTopics,
   sourceTopics,
   VIEW_TABLE,
 } from '../cluster/shared-settings.ts';
@@ -144,12 +146,14 @@ async function produce({
   process.once('SIGINT', () => interrupt.abort());
   process.once('SIGTERM', () => interrupt.abort());
   try {
+    const topics = sourceTopics(values);
+    await checkTopics(eventLog, topics);
     const writer = await eventLog.openWriter({ name: 'produce' });
     const progress = createProgress(plan.events);
     return await produceEvents({
       writer,
       plan,
-      topics: sourceTopics(values),
+      topics,
       ratePerS: plan.ratePerS,
       signal: interrupt.signal,
       onAcknowledged: (events) => {
@@ -160,6 +164,23 @@ async function produce({
   } finally {
     await eventLog.close();
   }
+}
+
+/** Finds out before the first event, not after a time-out. Throws BAD_CONFIG, or LOG_UNAVAILABLE. */
+async function checkTopics(eventLog: EventLog, { shipments, sales }: SourceTopics): Promise<void> {
+  const [ofShipments, ofSales] = await Promise.all([eventLog.describeTopic(shipments), eventLog.describeTopic(sales)]);
+  const missing = (env: string, topic: string): string =>
+    `${env}: expected a topic that exists, got "${topic}"; create it with: npm run topics`;
+  const faults = [
+    ...(ofShipments === undefined ? [missing('SHIPMENTS_TOPIC', shipments)] : []),
+    ...(ofSales === undefined ? [missing('SALES_TOPIC', sales)] : []),
+  ];
+  if (ofShipments !== undefined && ofSales !== undefined && ofShipments.partitions !== ofSales.partitions) {
+    faults.push(
+      `SALES_TOPIC: expected ${ofShipments.partitions} partitions as ${shipments} has, got ${ofSales.partitions}`,
+    );
+  }
+  if (faults.length > 0) throw badConfig(faults);
 }
 
 /** Says once a second on standard error how far it is. */

@@ -6,7 +6,7 @@ import { findConsul } from './consul-binary.ts';
 import { type ConsulServer, startConsul } from './consul-server.ts';
 import { findKafka } from './kafka-jars.ts';
 import { type KafkaServer, startKafka } from './kafka-server.ts';
-import { findChromium, findJdk, findKcat } from './programs.ts';
+import { findChromium, findDockerCompose, findJdk, findKcat } from './programs.ts';
 import type { ServiceReport } from './services.ts';
 
 /** Called by vitest once per run of the `system` project; what it returns is called at the end. */
@@ -18,6 +18,7 @@ export async function setup({ provide }: TestProject): Promise<() => Promise<voi
     java: await findJavaClient(),
     kcat: findKcat(),
     chromium: findChromium(),
+    'docker-compose': findDockerCompose(),
   };
   provide('services', report);
   announceMissing(report);

@@ -37,6 +37,11 @@ export function findChromium(): Availability<{ command: string }> {
   return findProgram('CHROMIUM_BIN', 'chromium', 'chromium-browser', 'google-chrome');
 }
 
+/** Reads and checks compose files; an engine is not needed for that. */
+export function findDockerCompose(): Availability<{ command: string }> {
+  return findProgram('DOCKER_COMPOSE_BIN', 'docker-compose');
+}
+
 /** The Java runtime of JAVA_HOME, else of the PATH, and the version it states. */
 export async function findJava(): Promise<Availability<{ java: string; major: number }>> {
   const java = findJavaTool('java');

@@ -6,7 +6,7 @@ import { describe, inject, it } from 'vitest';
 import type { Availability } from './availability.ts';
 
 /** `kafka` and `consul` are the shared servers; `java` is a JDK with Kafka's jars; the others are programs. */
-export type ServiceName = 'kafka' | 'consul' | 'java' | 'kcat' | 'chromium';
+export type ServiceName = 'kafka' | 'consul' | 'java' | 'kcat' | 'chromium' | 'docker-compose';
 
 /** Found out once for the whole run by global-setup.ts. */
 export interface ServiceReport {
@@ -15,6 +15,7 @@ export interface ServiceReport {
   readonly java: Availability<{ java: string; javac: string; classPath: string }>;
   readonly kcat: Availability<{ command: string }>;
   readonly chromium: Availability<{ command: string }>;
+  readonly 'docker-compose': Availability<{ command: string }>;
 }
 
 declare module 'vitest' {
