@@ -139,7 +139,8 @@ export class EmbeddedRegistry {
 export class EmbeddedDirectory implements Directory {
   readonly #registry: EmbeddedRegistry;
   readonly #closed = new AbortController();
-  readonly #memberships = new Set<EmbeddedMembership>();
+  /** Sessions of this process that have not ended, those included whose `join` lost its answer. */
+  readonly #sessions = new Set<Session>();
   readonly #reconnected = new Set<() => void>();
   #cut: AbortController | undefined;
 
@@ -208,31 +209,24 @@ export class EmbeddedDirectory implements Directory {
   }
 
   async join({ entry }: JoinOptions): Promise<Membership> {
-    for (const earlier of this.#memberships) {
-      if (earlier.session.nodeId === entry.nodeId)
-        await this.request((registry) => registry.endSession(earlier.session));
+    for (const earlier of this.#sessions) {
+      if (earlier.nodeId === entry.nodeId) await this.request((registry) => registry.endSession(earlier));
     }
     const { sessionTtlMs } = this.#registry;
     const holder = await this.request((registry) => registry.sessionOf(entry.nodeId));
     if (holder !== undefined) await this.#awaitEnd(holder, sessionTtlMs);
-    const session = await this.request((registry) => {
-      const present = registry.sessionOf(entry.nodeId);
-      return present === undefined ? registry.openSession(entry) : undefined;
-    });
+    const session = await this.request((registry) => this.#openSession(registry, entry));
     if (session === undefined) {
       throw new InventoryError(
         'BAD_CONFIG',
         `another live node is called ${entry.nodeId}: its session was still alive after ${sessionTtlMs} ms`,
       );
     }
-    const membership = new EmbeddedMembership(this, session);
-    this.#memberships.add(membership);
-    session.ended.signal.addEventListener('abort', () => this.#memberships.delete(membership));
-    return membership;
+    return new EmbeddedMembership(this, session);
   }
 
   close(): Promise<void> {
-    for (const { session } of this.#memberships) this.#registry.endSession(session);
+    for (const session of this.#sessions) this.#registry.endSession(session);
     this.#cut?.abort();
     this.#closed.abort();
     return Promise.resolve();
@@ -249,6 +243,15 @@ export class EmbeddedDirectory implements Directory {
     const stopListening = this.#registry.onChange(retry);
     this.#reconnected.add(retry);
     retry();
+  }
+
+  /** Undefined if the node id is taken. */
+  #openSession(registry: EmbeddedRegistry, entry: NodeEntry): Session | undefined {
+    if (registry.sessionOf(entry.nodeId) !== undefined) return undefined;
+    const session = registry.openSession(entry);
+    this.#sessions.add(session);
+    session.ended.signal.addEventListener('abort', () => this.#sessions.delete(session));
+    return session;
   }
 
   #checkReachable(): void {
@@ -270,7 +273,7 @@ export class EmbeddedDirectory implements Directory {
     } catch {
       return;
     }
-    for (const { session } of this.#memberships) this.#registry.endSession(session);
+    for (const session of this.#sessions) this.#registry.endSession(session);
   }
 }
 

@@ -19,11 +19,12 @@ import {
   type NodeEntry,
 } from '../cluster/directory.ts';
 import { InventoryError, toInventoryError } from '../schema/errors.ts';
-import { placeShards, type Placement } from '../schema/placement.ts';
 import { type Topology, topologyMismatch } from '../schema/topology.ts';
+import { CurrentPlacement } from './current-placement.ts';
 import { NodePresence } from './node-presence.ts';
 import { type Move, type MoveReason, OwnershipLedger } from './ownership-ledger.ts';
 import { type OwnershipAction, planOwnership } from './ownership-plan.ts';
+import { Retreat } from './retreat.ts';
 import type { ShardHost } from './shard-host.ts';
 import { WakeUp } from './wake-up.ts';
 
@@ -58,9 +59,7 @@ export interface OwnershipOptions {
   topologyCopy(): Topology | undefined;
   /** The directory came back under another incarnation: the topology that holds from now on. */
   onTopology(topology: Topology): void;
-  /** Each view of the directory, for whoever else routes by it. */
-  onView(view: DirectoryView): void;
-  /** Every view of the directory, before this node acts on it. */
+  /** Every view of the directory, before this node acts on it: for whoever else routes by it. */
   onView(view: DirectoryView): void;
   /** Every ownership gained or lost, for metrics; it is logged already. */
   onMove(reason: MoveReason): void;
@@ -81,15 +80,15 @@ export class Ownership {
   readonly #options: OwnershipOptions;
   readonly #ledger: OwnershipLedger;
   readonly #presence: NodePresence;
+  readonly #placement: CurrentPlacement;
+  readonly #retreat: Retreat;
   readonly #stopped = new AbortController();
   readonly #wakeUp = new WakeUp();
-  readonly #closing = new Set<number>();
   /** Called after each step; see `leave`. */
   readonly #stepListeners = new Set<() => void>();
   #running: Promise<void> | undefined;
   #topology: Topology;
   #view: DirectoryView | undefined;
-  #placement: { readonly key: string; readonly placement: Placement } | undefined;
   #draining = false;
   /** Until when only `partitions` may be acquired. */
   #rejoin: { readonly until: number; readonly partitions: ReadonlySet<number> } = { until: 0, partitions: new Set() };
@@ -99,7 +98,15 @@ export class Ownership {
     this.#options = options;
     this.#topology = options.topology;
     this.#ledger = new OwnershipLedger(options.nodeId, (move) => this.#tell(move));
-    const { directory, healthUrl } = options;
+    const { directory, healthUrl, nodeId, zone, standbyReplicas, now } = options;
+    this.#placement = new CurrentPlacement({ nodeId, zone }, 1 + standbyReplicas);
+    this.#retreat = new Retreat({
+      now,
+      close: (partition) => options.shards.close(partition),
+      onFailure: (error) => this.#fail(error),
+      wake: () => this.#wakeUp.wake(),
+      pause: (ms) => this.#pause(ms),
+    });
     const entry = (): NodeEntry => this.#entry();
     this.#presence = new NodePresence({ directory, healthUrl, entry, onLost: () => this.#loseSession() });
   }
@@ -122,7 +129,7 @@ export class Ownership {
 
   /** Partitions that placement gives this node; undefined before it has joined and seen the cluster. */
   get placed(): readonly number[] | undefined {
-    return this.#placement?.placement.flatMap((nodeIds, partition) =>
+    return this.#placement.value?.flatMap((nodeIds, partition) =>
       nodeIds.includes(this.#options.nodeId) ? [partition] : [],
     );
   }
@@ -181,17 +188,17 @@ export class Ownership {
       nodeId,
       shards: shards.states(),
       owned: new Set(this.#ledger.owned.keys()),
-      placement: this.#place(view),
+      placement: this.#placement.update(view, { partitions: this.#topology.partitions, draining: this.#draining }),
       draining: this.#draining,
       mayAcquire: (partition) => this.#mayAcquire(partition, view),
     });
+    this.#retreat.update(new Set(actions.flatMap(({ kind, partition }) => (kind === 'close' ? [partition] : []))));
     await this.#perform(actions, membership);
     if (wasPublished && directory.connected) await this.#pause(PUBLISH_INTERVAL_MS);
   }
 
   #take(view: DirectoryView): void {
     this.#view = view;
-    this.#options.onView(view);
     if (view.topology !== null) this.#emptySince = undefined;
     this.#options.onView(view);
     this.#wakeUp.wake();
@@ -227,9 +234,11 @@ export class Ownership {
   async #refillDirectory(): Promise<void> {
     const { directory, now } = this.#options;
     const copy = this.#options.topologyCopy();
-    this.#emptySince ??= now();
-    const wait = copy === undefined ? this.#emptySince + TOPOLOGY_WAIT_MS - now() : 0;
-    if (wait > 0) return this.#wakeIn(wait);
+    if (this.#emptySince === undefined) {
+      this.#emptySince = now();
+      this.#wakeIn(TOPOLOGY_WAIT_MS);
+    }
+    if (copy === undefined && now() < this.#emptySince + TOPOLOGY_WAIT_MS) return;
     await directory.createTopology({ ...(copy ?? this.#topology), incarnation: randomUUID() });
   }
 
@@ -273,24 +282,18 @@ export class Ownership {
   #entry(): NodeEntry {
     const { nodeId, url, zone, version, shards } = this.#options;
     const held = [...shards.states()].filter(([, state]) => state !== 'closed').sort(([a], [b]) => a - b);
-    return { nodeId, url, zone, version, draining: this.#draining, shards: Object.fromEntries(held) };
+    const told = held.map(([partition, state]) => [partition, this.#retreat.has(partition) ? 'draining' : state]);
+    return {
+      nodeId,
+      url,
+      zone,
+      version,
+      draining: this.#draining,
+      shards: Object.fromEntries(told) as NodeEntry['shards'],
+    };
   }
 
   // ── Plan and actions ──────────────────────────────────────────────────────────────────────────────────────────────
-
-  /** Where shards should be, by the nodes of the view and this one; computed again only when those have changed. */
-  #place(view: DirectoryView): Placement {
-    const { nodeId, zone, standbyReplicas } = this.#options;
-    const others = [...view.nodes.values()].filter((node) => node.nodeId !== nodeId && !node.draining);
-    const nodes = others.map((node) => ({ nodeId: node.nodeId, zone: node.zone }));
-    if (!this.#draining) nodes.push({ nodeId, zone });
-    const key = JSON.stringify(nodes.sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1)));
-    if (this.#placement?.key !== key) {
-      const { partitions } = this.#topology;
-      this.#placement = { key, placement: placeShards({ nodes, partitions, replicas: 1 + standbyReplicas }) };
-    }
-    return this.#placement.placement;
-  }
 
   async #perform(actions: readonly OwnershipAction[], membership: Membership): Promise<void> {
     for (let i = 0; i < actions.length; i += REQUESTS_MAX) {
@@ -307,7 +310,7 @@ export class Ownership {
         this.#options.shards.open(partition);
         return;
       case 'close':
-        this.#close(partition);
+        // Not at once: see node/retreat.ts.
         return;
       case 'acquire': {
         const epoch = await membership.acquire(partition);
@@ -320,19 +323,6 @@ export class Ownership {
         this.#ledger.lose(partition, action.reason);
         return;
     }
-  }
-
-  /** Closes the shard beside the loop: what it has under way takes its time. */
-  #close(partition: number): void {
-    if (this.#closing.has(partition)) return;
-    this.#closing.add(partition);
-    void this.#options.shards
-      .close(partition)
-      .catch((error: unknown) => this.#fail(error))
-      .finally(() => {
-        this.#closing.delete(partition);
-        this.#wakeUp.wake();
-      });
   }
 
   #tell({ partition, epoch, kind, reason }: Move): void {
