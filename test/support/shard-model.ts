@@ -44,21 +44,25 @@ export function foldModel(log: ModelLog, position: Position, dedupeWindow: numbe
   let conflicts = 0;
   for (const role of ['shipments', 'sales'] as const) {
     const events = log[role].filter(({ offset }) => offset < position[role]);
-    for (const event of events) {
-      const earlier = event.eventId === null ? undefined : lastSighting(events, event, dedupeWindow);
+    events.forEach((event, i) => {
+      const earlier = event.eventId === null ? undefined : lastSighting(events, i, dedupeWindow);
       if (earlier === undefined) rows.set(event.key, foldEvent(rows.get(event.key), role, event));
       else duplicates++;
       if (earlier !== undefined && earlier.count !== event.count) conflicts++;
-    }
+    });
   }
   return { rows, duplicates, conflicts };
 }
 
-/** The newest record with the id of `event` among those at most `dedupeWindow` offsets before it, applied or not. */
-function lastSighting(events: readonly ModelEvent[], event: ModelEvent, dedupeWindow: number): ModelEvent | undefined {
-  return events
-    .filter(({ offset }) => offset < event.offset && offset >= event.offset - dedupeWindow)
-    .findLast(({ key, eventId }) => key === event.key && eventId === event.eventId);
+/** The newest record with the id of event `i` among those at most `dedupeWindow` offsets before it, applied or not. */
+function lastSighting(events: readonly ModelEvent[], i: number, dedupeWindow: number): ModelEvent | undefined {
+  const { key, eventId, offset } = events[i] as ModelEvent;
+  for (let j = i - 1; j >= 0; j--) {
+    const earlier = events[j] as ModelEvent;
+    if (earlier.offset < offset - dedupeWindow) return undefined;
+    if (earlier.key === key && earlier.eventId === eventId) return earlier;
+  }
+  return undefined;
 }
 
 function foldEvent(before: ModelRow | undefined, role: TopicRole, { count, offset, time }: ModelEvent): ModelRow {
