@@ -3,7 +3,7 @@
 
 import type { EmbeddedTopic } from './embedded-topic.ts';
 import type { LogBatch, LogRange, LogReader, LogReaderHandlers, Misfit, TopicPartition } from './event-log.ts';
-import { findMisfit, MISFIT_GRACE_MS } from './log-fit.ts';
+import { findMisfit, MISFIT_GRACE_MS } from './misfit.ts';
 
 const CLOSE_TIMEOUT_MS = 5_000;
 

@@ -1,7 +1,8 @@
 // Topics and their ranges, asked of Kafka's admin API. Every call is bounded by ADMIN_TIMEOUT_MS.
 //
 // Hazard: a kafkajs admin client remembers every topic it was ever asked about, and once one of them is deleted every
-// later call fails. So a client that has failed is thrown away, and the next call starts with a fresh one.
+// later call fails; it also keeps to leaders that have moved. So a client that has failed is thrown away, and a question
+// that an old client failed at is put to a fresh one once more.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Admin } from 'kafkajs';
@@ -11,9 +12,9 @@ import { kafkaErrorTypes, type KafkaConnection } from './kafka-connection.ts';
 import { logUnavailable, within } from './log-unavailable.ts';
 
 const ADMIN_TIMEOUT_MS = 10_000;
-/** Between a topic's creation and its leaders being known everywhere. */
-const LEADER_POLL_MS = 50;
-const LEADER_POLLS_MAX = 200;
+/** A topic that has just been made does not answer for a moment. */
+const READY_POLL_MS = 50;
+const READY_POLLS_MAX = 100;
 /** `ConfigResourceTypes.TOPIC`, which kafkajs exports in a way that ES modules cannot import by name. */
 const TOPIC_RESOURCE = 2;
 const TOPIC_REFUSALS = new Set([
@@ -25,9 +26,15 @@ const TOPIC_REFUSALS = new Set([
   'POLICY_VIOLATION',
 ]);
 
+interface AdminClient {
+  readonly connected: Promise<Admin>;
+  /** Cuts its connections; what it is asked then never settles. */
+  abandon(): void;
+}
+
 export class KafkaAdmin {
   readonly #connection: KafkaConnection;
-  #admin: Promise<Admin> | undefined;
+  #admin: AdminClient | undefined;
   #closed = false;
 
   constructor(connection: KafkaConnection) {
@@ -56,11 +63,11 @@ export class KafkaAdmin {
       replicationFactor,
       configEntries: Object.entries(config).map(([name, value]) => ({ name, value })),
     };
-    return await this.#ask(`create topic ${topic}`, async (admin) => {
-      const created = await admin.createTopics({ topics: [spec], waitForLeaders: false });
-      await this.#leadersKnown(admin, topic);
-      return created;
-    });
+    const created = await this.#ask(`create topic ${topic}`, (admin) =>
+      admin.createTopics({ topics: [spec], waitForLeaders: false }),
+    );
+    await this.#answering(topic);
+    return created;
   }
 
   async ranges(topic: string): Promise<readonly LogRange[]> {
@@ -73,58 +80,55 @@ export class KafkaAdmin {
     });
   }
 
-  async close(): Promise<void> {
+  close(): void {
     this.#closed = true;
-    const admin = this.#admin;
+    this.#admin?.abandon();
     this.#admin = undefined;
-    if (admin !== undefined) await disconnect(admin);
   }
 
-  /**
-   * A topic that has just been made is unknown to a broker for a moment (kafkajs's own wait throws then: "does not host
-   * this topic-partition").
-   */
-  async #leadersKnown(admin: Admin, topic: string): Promise<void> {
-    for (let polls = 0; polls < LEADER_POLLS_MAX && !this.#closed; polls += 1) {
-      const partitions = await partitionsOf(admin, topic);
-      if (partitions?.every(({ leader }) => leader >= 0) === true) return;
-      await sleep(LEADER_POLL_MS);
+  /** kafkajs's own wait for leaders throws "does not host this topic-partition" where a broker has not heard of it yet. */
+  async #answering(topic: string): Promise<void> {
+    for (let polls = 1; ; polls += 1) {
+      try {
+        await this.ranges(topic);
+        return;
+      } catch (error) {
+        if (polls >= READY_POLLS_MAX || this.#closed) throw error;
+        await sleep(READY_POLL_MS);
+      }
     }
-    throw logUnavailable(`create topic ${topic}`, new Error('its partitions have no leaders yet'));
   }
 
   async #ask<T>(doing: string, question: (admin: Admin) => Promise<T>): Promise<T> {
-    if (this.#closed) throw logUnavailable(doing, new Error('the event log is closed'));
-    const connecting = (this.#admin ??= this.#connect());
-    try {
-      const answer = connecting.then(question);
-      return await within(answer, { timeoutMs: ADMIN_TIMEOUT_MS, doing });
-    } catch (error) {
-      this.#discard(connecting);
-      if (error instanceof InventoryError) throw error;
-      const refusal = kafkaErrorTypes(error).find((type) => TOPIC_REFUSALS.has(type));
-      if (refusal === undefined) throw logUnavailable(doing, error);
-      throw new InventoryError('BAD_CONFIG', `cannot ${doing}: the broker says ${refusal}`, { cause: error });
+    const deadline = performance.now() + ADMIN_TIMEOUT_MS;
+    for (;;) {
+      if (this.#closed) throw logUnavailable(doing, new Error('the event log is closed'));
+      const isOld = this.#admin !== undefined;
+      const client = (this.#admin ??= this.#connect());
+      try {
+        const timeoutMs = Math.max(0, deadline - performance.now());
+        return await within(client.connected.then(question), { timeoutMs, doing });
+      } catch (error) {
+        this.#discard(client);
+        const refusal = kafkaErrorTypes(error).find((type) => TOPIC_REFUSALS.has(type));
+        if (refusal !== undefined) {
+          throw new InventoryError('BAD_CONFIG', `cannot ${doing}: the broker says ${refusal}`, { cause: error });
+        }
+        if (error instanceof InventoryError) throw error;
+        if (!isOld) throw logUnavailable(doing, error);
+      }
     }
   }
 
-  async #connect(): Promise<Admin> {
-    const admin = this.#connection.createClient().admin();
-    await admin.connect();
-    return admin;
+  #connect(): AdminClient {
+    const abandoned = new AbortController();
+    const admin = this.#connection.createClient({ abandoned: abandoned.signal }).admin();
+    return { connected: admin.connect().then(() => admin), abandon: () => abandoned.abort() };
   }
 
-  #discard(connecting: Promise<Admin>): void {
-    if (this.#admin === connecting) this.#admin = undefined;
-    void disconnect(connecting);
-  }
-}
-
-async function disconnect(connecting: Promise<Admin>): Promise<void> {
-  try {
-    await (await connecting).disconnect();
-  } catch {
-    // It never connected, or its connection is gone already: nothing is left to close.
+  #discard(client: AdminClient): void {
+    client.abandon();
+    if (this.#admin === client) this.#admin = undefined;
   }
 }
 

@@ -34,6 +34,17 @@ const KEEP_ALIVE_MS = 60_000;
 /** Inside kafkajs, per operation; what lies beyond is retried or given up by us. */
 export const RETRIES: RetryOptions = { initialRetryTime: 50, maxRetryTime: 1_000, retries: 4 };
 
+export interface KafkaClientOptions {
+  /** Called whenever an established connection of the client ends, also by our own disconnecting. */
+  readonly onCut?: () => void;
+  /** Once aborted, the client's sockets are destroyed and what it was doing never settles: kafkajs knows no cancelling. */
+  readonly abandoned?: AbortSignal;
+  /** Default RETRIES. */
+  readonly retry?: RetryOptions;
+}
+
+type SocketTarget = Parameters<NonNullable<KafkaConfig['socketFactory']>>[0];
+
 /** Makes kafkajs clients and knows whether any of them has a live connection. */
 export class KafkaConnection {
   readonly #settings: KafkaSettings;
@@ -49,28 +60,32 @@ export class KafkaConnection {
     return this.#sockets.size > 0;
   }
 
-  /** `onCut` is called whenever an established connection of this client ends, also by our own disconnecting. */
-  createClient({ onCut }: { readonly onCut?: () => void } = {}): Kafka {
+  createClient({ onCut, abandoned, retry = RETRIES }: KafkaClientOptions = {}): Kafka {
     const { brokers, ssl, sasl, clientId } = this.#settings;
     const config: KafkaConfig = {
       clientId,
-      brokers: [...brokers],
+      // kafkajs asks before every new attempt to connect: one that is never answered ends its retries and leaves no timer.
+      brokers: () => (abandoned?.aborted === true ? new Promise<never>(() => undefined) : [...brokers]),
       ssl: ssl === undefined ? false : ssl.caPem === undefined ? {} : { ca: [ssl.caPem] },
       connectionTimeout: CONNECT_TIMEOUT_MS,
       authenticationTimeout: REQUEST_TIMEOUT_MS,
       requestTimeout: REQUEST_TIMEOUT_MS,
-      retry: RETRIES,
+      retry,
       logLevel: logLevel.WARN,
       logCreator: () => (entry) => this.#logEntry(entry),
-      socketFactory: (target) => this.#openSocket(target, onCut),
+      socketFactory: (target) => {
+        abandoned?.throwIfAborted();
+        const socket = this.#openSocket(target, onCut);
+        const destroy = () => socket.destroy(new Error('the client was abandoned'));
+        abandoned?.addEventListener('abort', destroy);
+        socket.once('close', () => abandoned?.removeEventListener('abort', destroy));
+        return socket;
+      },
     };
     return new Kafka(sasl === undefined ? config : { ...config, sasl: sasl as SASLOptions });
   }
 
-  #openSocket(
-    { host, port, ssl, onConnect }: Parameters<NonNullable<KafkaConfig['socketFactory']>>[0],
-    onCut: (() => void) | undefined,
-  ): Socket {
+  #openSocket({ host, port, ssl, onConnect }: SocketTarget, onCut: (() => void) | undefined): Socket {
     const connected = () => {
       this.#sockets.add(socket);
       onConnect();

@@ -10,6 +10,7 @@
 // would be undone by the next pause() of one partition: partitions are always named.
 
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { AssignerProtocol, type Consumer, type EachBatchPayload, type Kafka, type PartitionAssigner } from 'kafkajs';
 import type { TopicPartition } from './event-log.ts';
 import { type KafkaConnection, RETRIES } from './kafka-connection.ts';
@@ -26,10 +27,17 @@ const FETCH_WAIT_MS = 100;
 const SESSION_TIMEOUT_MS = 30_000;
 const REBALANCE_TIMEOUT_MS = 10_000;
 const HEARTBEAT_MS = 3_000;
+/**
+ * Longest time between two fetches for which the broker's answers are taken to follow each other. A fetch waits for 100 ms
+ * and its batches for little more; deleting a topic and making it again takes longer than what is left.
+ */
+const FETCH_GAP_MAX_MS = 1_000;
 /** Batches handled at a time; kafkajs wakes each of these workers on every fetch, so not many more than are of use. */
 const HANDLERS_MAX = 32;
+/** For leaving the group and closing connections in good order; then they are cut. */
+const DISCONNECT_TIMEOUT_MS = 2_000;
 const RESTART_BACKOFF_MIN_MS = 100;
-const RESTART_BACKOFF_MAX_MS = 5_000;
+const RESTART_BACKOFF_MAX_MS = 1_000;
 
 /** A stretch of the log that holds nothing but control, aborted or compacted records. */
 export interface EmptyStretch extends TopicPartition {
@@ -47,7 +55,7 @@ export interface KafkaConsumerEvents {
   onEmptyStretch(stretch: EmptyStretch): void;
   /** kafkajs met an offset out of range and will go on elsewhere; which partition it was it does not tell. */
   onOutOfRange(): void;
-  /** An established connection to a broker ended. */
+  /** An established connection to a broker ended, or nothing was fetched for so long that it tells nothing. */
   onCut(): void;
 }
 
@@ -56,12 +64,15 @@ export class KafkaConsumer {
   readonly #options: { readonly name: string; readonly topics: readonly string[] };
   readonly #events: KafkaConsumerEvents;
   readonly #client: Kafka;
+  readonly #abandoned = new AbortController();
   #consumer: Consumer | undefined;
   #joined = false;
   #everJoined = false;
   #closed = false;
   #backOffMs = RESTART_BACKOFF_MIN_MS;
   #restart: NodeJS.Timeout | undefined;
+  /** Wall-clock time of the last fetch from each broker: the monotonic clock stands still while a machine is suspended. */
+  readonly #fetchedAt = new Map<number, number>();
 
   constructor(
     connection: KafkaConnection,
@@ -72,6 +83,7 @@ export class KafkaConsumer {
     this.#options = options;
     this.#events = events;
     this.#client = connection.createClient({
+      abandoned: this.#abandoned.signal,
       onCut: () => {
         if (this.#everJoined && !this.#closed) events.onCut();
       },
@@ -99,7 +111,8 @@ export class KafkaConsumer {
     this.#closed = true;
     this.#joined = false;
     clearTimeout(this.#restart);
-    await this.#consumer?.disconnect().catch(() => undefined);
+    await Promise.race([this.#consumer?.disconnect().catch(() => undefined), sleep(DISCONNECT_TIMEOUT_MS)]);
+    this.#abandoned.abort();
   }
 
   async #start(): Promise<void> {
@@ -132,11 +145,10 @@ export class KafkaConsumer {
       await consumer.disconnect().catch(() => undefined);
       this.#startAgain(consumer, error);
     }
-    if (this.#closed) await consumer.disconnect().catch(() => undefined);
   }
 
   #listen(consumer: Consumer): void {
-    const { GROUP_JOIN, END_BATCH_PROCESS, REQUEST, STOP, CRASH } = consumer.events;
+    const { GROUP_JOIN, FETCH_START, END_BATCH_PROCESS, REQUEST, STOP, CRASH } = consumer.events;
     consumer.on(GROUP_JOIN, ({ payload }) => {
       if (this.#closed) return;
       const everything = Object.entries(payload.memberAssignment);
@@ -146,6 +158,9 @@ export class KafkaConsumer {
       const again = this.#everJoined;
       this.#everJoined = true;
       this.#events.onJoined(again);
+    });
+    consumer.on(FETCH_START, ({ payload }) => {
+      if (consumer === this.#consumer && this.#joined) this.#noteFetch(payload.nodeId);
     });
     consumer.on(END_BATCH_PROCESS, ({ payload }) => {
       if (payload.batchSize > 0) return;
@@ -167,6 +182,20 @@ export class KafkaConsumer {
       if (consumer === this.#consumer) this.#joined = false;
     });
     consumer.on(CRASH, ({ payload }) => this.#startAgain(consumer, payload.error));
+  }
+
+  /**
+   * A process that stood still may have missed that a topic was deleted and made again: the broker would have told the
+   * fetch that was never sent, and now answers the next one from the new log.
+   */
+  #noteFetch(brokerId: number): void {
+    const now = Date.now();
+    const gapMs = Math.abs(now - (this.#fetchedAt.get(brokerId) ?? now));
+    this.#fetchedAt.set(brokerId, now);
+    if (gapMs <= FETCH_GAP_MAX_MS) return;
+    // What follows is read from verified places on, however long it takes to come to that.
+    this.#fetchedAt.clear();
+    this.#events.onCut();
   }
 
   #startAgain(ended: Consumer, error: unknown): void {

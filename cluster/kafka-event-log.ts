@@ -69,6 +69,6 @@ export class KafkaEventLog implements EventLog {
 
   async close(): Promise<void> {
     await Promise.all([...this.#open].map((each) => each.close()));
-    await this.#admin.close();
+    this.#admin.close();
   }
 }

@@ -13,7 +13,7 @@ import type { LogRecord } from '../schema/events.ts';
 import type { LogBatch, LogRange, LogReader, LogReaderHandlers, TopicPartition } from './event-log.ts';
 import type { KafkaConnection } from './kafka-connection.ts';
 import { type EmptyStretch, KafkaConsumer } from './kafka-consumer.ts';
-import { findMisfit, MISFIT_GRACE_MS } from './log-fit.ts';
+import { findMisfit, MISFIT_GRACE_MS } from './misfit.ts';
 
 /** Longer than a handler usually takes, shorter than a reader of another partition would notice. */
 const HANDLER_PATIENCE_MS = 50;
@@ -63,7 +63,8 @@ export class KafkaReader implements LogReader {
       onJoined: (again) => (again ? this.#interrupt() : this.#recheckAll()),
       onBatch: (payload) => this.#onBatch(payload),
       onEmptyStretch: (stretch) => this.#onEmptyStretch(stretch),
-      onOutOfRange: () => this.#recheckAll(),
+      // Either records were removed before we read them, or the topic was made anew between two fetches.
+      onOutOfRange: () => this.#interrupt(),
       onCut: () => this.#interrupt(),
     });
   }

@@ -4,7 +4,7 @@
 // written all the same, the next batch of its size would look like its repetition, and the broker would acknowledge it
 // without storing it. So one request at a time, and after a failure a new producer.
 
-import type { Kafka, Message, RecordMetadata } from 'kafkajs';
+import type { Message, RecordMetadata } from 'kafkajs';
 import { InventoryError } from '../schema/errors.ts';
 import type { LogWriter, OutgoingRecord } from './event-log.ts';
 import { kafkaErrorTypes, type KafkaConnection } from './kafka-connection.ts';
@@ -49,7 +49,6 @@ interface Request {
 
 export class KafkaWriter implements LogWriter {
   readonly #connection: KafkaConnection;
-  readonly #client: Kafka;
   readonly #name: string;
   readonly #queue: Append[] = [];
   #queuedRecords = 0;
@@ -59,7 +58,6 @@ export class KafkaWriter implements LogWriter {
 
   constructor(connection: KafkaConnection, { name }: { readonly name: string }) {
     this.#connection = connection;
-    this.#client = connection.createClient();
     this.#name = name;
   }
 
@@ -150,7 +148,7 @@ export class KafkaWriter implements LogWriter {
       if (list === undefined) byTopic.set(topic, [message]);
       else list.push(message);
     }
-    this.#producer ??= new KafkaProducer(this.#client);
+    this.#producer ??= new KafkaProducer(this.#connection);
     return this.#producer.send([...byTopic].map(([topic, list]) => ({ topic, messages: list })));
   }
 
