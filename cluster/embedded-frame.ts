@@ -34,14 +34,21 @@ export function frameEnd(frame: Frame): number {
 }
 
 export function encodeFrame(frame: Frame): Buffer {
-  const parts: Buffer[] = [Buffer.of(KINDS.indexOf(frame.kind)), double(frameOffset(frame))];
-  if (frame.kind === 'gap') parts.push(double(frame.count));
-  if (frame.kind === 'record') parts.push(...recordParts(frame.record));
-  const body = Buffer.concat(parts);
-  const head = Buffer.allocUnsafe(FRAME_HEAD_BYTES);
-  head.writeUInt32BE(body.length, 0);
-  head.writeUInt32BE(crc32(body), 4);
-  return Buffer.concat([head, body]);
+  const headers = frame.kind === 'record' ? flatHeaders(frame.record.headers) : [];
+  const bytes = Buffer.allocUnsafe(FRAME_HEAD_BYTES + bodyLength(frame, headers));
+  let at = bytes.writeUInt8(KINDS.indexOf(frame.kind), FRAME_HEAD_BYTES);
+  at = bytes.writeDoubleBE(frameOffset(frame), at);
+  if (frame.kind === 'gap') bytes.writeDoubleBE(frame.count, at);
+  if (frame.kind === 'record') {
+    at = bytes.writeDoubleBE(frame.record.timestamp, at);
+    at = writeByteString(bytes, frame.record.key, at);
+    at = writeByteString(bytes, frame.record.value, at);
+    at = bytes.writeUInt16BE(headers.length, at);
+    for (const [name, content] of headers) at = writeByteString(bytes, content, writeByteString(bytes, name, at));
+  }
+  bytes.writeUInt32BE(bytes.length - FRAME_HEAD_BYTES, 0);
+  bytes.writeUInt32BE(crc32(bytes.subarray(FRAME_HEAD_BYTES)), 4);
+  return bytes;
 }
 
 /**
@@ -74,18 +81,24 @@ function decodeBody(body: Buffer): Frame {
   return { kind: 'record', record: { ...record, headers: takeHeaders(body, cursor, headerCount) } };
 }
 
-function recordParts({ timestamp, key, value, headers = {} }: LogRecord): Buffer[] {
-  const parts = [double(timestamp), ...byteString(key), ...byteString(value)];
-  const flat = Object.entries(headers).flatMap(([name, content]) =>
-    (Array.isArray(content) ? (content as (Buffer | string)[]) : [content as Buffer | string | undefined])
-      .filter((each) => each !== undefined)
-      .map((each) => [name, each] as const),
-  );
-  const count = Buffer.allocUnsafe(2);
-  count.writeUInt16BE(flat.length, 0);
-  parts.push(count);
-  for (const [name, content] of flat) parts.push(...byteString(Buffer.from(name)), ...byteString(toBuffer(content)));
-  return parts;
+type FlatHeader = readonly [name: Buffer, content: Buffer];
+
+function flatHeaders(headers: RecordHeaders = {}): FlatHeader[] {
+  const flat: FlatHeader[] = [];
+  for (const [name, content] of Object.entries(headers)) {
+    const contents = Array.isArray(content) ? (content as (Buffer | string)[]) : [content as Buffer | string];
+    for (const each of contents) if (each !== undefined) flat.push([Buffer.from(name), toBuffer(each)]);
+  }
+  return flat;
+}
+
+function bodyLength(frame: Frame, headers: readonly FlatHeader[]): number {
+  if (frame.kind === 'start') return 9;
+  if (frame.kind === 'gap') return 17;
+  const { key, value } = frame.record;
+  let length = 17 + 4 + (key?.length ?? 0) + 4 + (value?.length ?? 0) + 2;
+  for (const [name, content] of headers) length += 8 + name.length + content.length;
+  return length;
 }
 
 /** A header that comes several times is a list, as in a record from Kafka. */
@@ -109,18 +122,12 @@ function takeBytes(body: Buffer, cursor: { at: number }): Buffer | null {
   return body.subarray(cursor.at - length, cursor.at);
 }
 
-function byteString(bytes: Buffer | null): Buffer[] {
-  const length = Buffer.allocUnsafe(4);
-  length.writeInt32BE(bytes === null ? -1 : bytes.length, 0);
-  return bytes === null ? [length] : [length, bytes];
+/** The place behind it. */
+function writeByteString(bytes: Buffer, content: Buffer | null, at: number): number {
+  const begin = bytes.writeInt32BE(content === null ? -1 : content.length, at);
+  return content === null ? begin : begin + content.copy(bytes, begin);
 }
 
 function toBuffer(content: Buffer | string): Buffer {
   return typeof content === 'string' ? Buffer.from(content) : content;
-}
-
-function double(value: number): Buffer {
-  const bytes = Buffer.allocUnsafe(8);
-  bytes.writeDoubleBE(value, 0);
-  return bytes;
 }

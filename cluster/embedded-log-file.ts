@@ -12,7 +12,6 @@ import { OffsetIndex } from './embedded-offset-index.ts';
 import type { LogRange } from './event-log.ts';
 
 const READ_BYTES = 128 * 1024;
-const WRITE_BYTES = 256 * 1024;
 /** Where sequential readers stopped, so that they need not look through the index interval again. */
 const RESUME_POINTS_MAX = 16;
 /** Keys that one compaction remembers; records of others are kept until the next one. */
@@ -44,7 +43,7 @@ export class EmbeddedLogFile {
   static async open(path: string, onCut: (bytes: number) => void): Promise<EmbeddedLogFile> {
     const log = new EmbeddedLogFile(path, await openForAppend(path));
     const { size } = await log.#file.stat();
-    for await (const { frame, position } of log.#frames(0, size)) log.#note(frame, position);
+    for await (const frames of log.#frames(0, size)) for (const frame of frames) log.#note(frame, log.#bytes);
     if (log.#bytes < size) {
       onCut(size - log.#bytes);
       // Nearly always the torn end of the last write; damage further up would take whole records along.
@@ -84,13 +83,15 @@ export class EmbeddedLogFile {
       let nextOffset = fromOffset;
       const from = this.#resumePoints.get(fromOffset) ?? this.#index.floor(fromOffset);
       let until = from;
-      for await (const { frame, position } of this.#frames(from, this.#bytes)) {
-        if (frameEnd(frame) <= fromOffset) continue;
-        firstOffset ??= Math.max(fromOffset, frameOffset(frame));
-        nextOffset = frameEnd(frame);
-        if (frame.kind === 'record') records.push(frame.record);
-        until = position + frame.bytes;
-        if (until - from >= READ_BYTES) break;
+      for await (const frames of this.#frames(from, this.#bytes)) {
+        for (const frame of frames) {
+          until += frame.bytes;
+          if (frameEnd(frame) <= fromOffset) continue;
+          firstOffset ??= Math.max(fromOffset, frameOffset(frame));
+          nextOffset = frameEnd(frame);
+          if (frame.kind === 'record') records.push(frame.record);
+        }
+        if (firstOffset !== undefined) break;
       }
       if (firstOffset === undefined) return undefined;
       this.#rememberResumePoint(fromOffset, nextOffset, until);
@@ -110,10 +111,12 @@ export class EmbeddedLogFile {
   compact(): Promise<void> {
     return this.#exclusively(async () => {
       const last = new Map<string, number>();
-      for await (const { frame } of this.#frames(0, this.#bytes)) {
-        if (frame.kind !== 'record' || frame.record.key === null) continue;
-        const key = frame.record.key.toString('latin1');
-        if (last.has(key) || last.size < COMPACTION_KEYS_MAX) last.set(key, frame.record.offset);
+      for await (const frames of this.#frames(0, this.#bytes)) {
+        for (const frame of frames) {
+          if (frame.kind !== 'record' || frame.record.key === null) continue;
+          const key = frame.record.key.toString('latin1');
+          if (last.has(key) || last.size < COMPACTION_KEYS_MAX) last.set(key, frame.record.offset);
+        }
       }
       await this.#rewrite(this.#startOffset, ({ key, offset }) => {
         return key === null || offset >= (last.get(key.toString('latin1')) ?? 0);
@@ -141,6 +144,7 @@ export class EmbeddedLogFile {
   }
 
   async #write(frames: readonly Frame[]): Promise<void> {
+    if (frames.length === 0) return;
     const encoded = frames.map((frame) => encodeFrame(frame));
     try {
       await writeFully(this.#file, Buffer.concat(encoded), this.#bytes);
@@ -168,21 +172,23 @@ export class EmbeddedLogFile {
     if (this.#resumePoints.size > RESUME_POINTS_MAX && oldest !== undefined) this.#resumePoints.delete(oldest);
   }
 
-  /** The whole frames of [from, to) in order; ends at the first that is torn or damaged. */
-  async *#frames(from: number, to: number): AsyncGenerator<{ frame: FoundFrame; position: number }> {
+  /** The whole frames of [from, to) in order, some at a time; ends at the first that is torn or damaged. */
+  async *#frames(from: number, to: number): AsyncGenerator<readonly FoundFrame[]> {
     let position = from;
     let wanted = READ_BYTES;
     while (position < to) {
       const chunk = Buffer.allocUnsafe(Math.min(wanted, to - position));
       const { bytesRead } = await this.#file.read(chunk, 0, chunk.length, position);
       const bytes = chunk.subarray(0, bytesRead);
+      const frames: FoundFrame[] = [];
       let at = 0;
       let found = decodeFrame(bytes, at);
       while (found !== undefined && 'kind' in found) {
-        yield { frame: found, position: position + at };
+        frames.push(found);
         at += found.bytes;
         found = decodeFrame(bytes, at);
       }
+      yield frames;
       if (found === undefined || (at === 0 && bytesRead < wanted)) return;
       wanted = Math.max(READ_BYTES, found.needed);
       position += at;
@@ -194,15 +200,12 @@ export class EmbeddedLogFile {
     const aside = new EmbeddedLogFile(`${this.#path}.new`, await open(`${this.#path}.new`, 'w+'));
     try {
       let pending: Frame[] = [{ kind: 'start', offset: startOffset }];
-      let pendingBytes = 0;
-      for await (const { frame } of this.#frames(0, this.#bytes)) {
-        if (frame.kind !== 'record' || frame.record.offset < startOffset || !keep(frame.record)) continue;
-        pending.push(frame);
-        pendingBytes += frame.bytes;
-        if (pendingBytes < WRITE_BYTES) continue;
+      for await (const frames of this.#frames(0, this.#bytes)) {
+        for (const frame of frames) {
+          if (frame.kind === 'record' && frame.record.offset >= startOffset && keep(frame.record)) pending.push(frame);
+        }
         await aside.#write(pending);
         pending = [];
-        pendingBytes = 0;
       }
       await aside.#write(pending);
       const missing = this.#endOffset - aside.#endOffset;

@@ -8,9 +8,9 @@
 // HANDLER_PATIENCE_MS has its partition paused and no longer holds the others up. A batch may be on its way while its
 // partition is assigned anew: `fetchedOffset` tells.
 
-import type { Batch, EachBatchPayload, KafkaMessage } from 'kafkajs';
-import type { LogRecord } from '../schema/events.ts';
+import type { EachBatchPayload } from 'kafkajs';
 import type { LogBatch, LogRange, LogReader, LogReaderHandlers, TopicPartition } from './event-log.ts';
+import { fetchedOffsetOf, toLogBatch } from './kafka-batch.ts';
 import type { KafkaConnection } from './kafka-connection.ts';
 import { type EmptyStretch, KafkaConsumer } from './kafka-consumer.ts';
 import { findMisfit, MISFIT_GRACE_MS } from './misfit.ts';
@@ -263,30 +263,6 @@ export class KafkaReader implements LogReader {
 
 function keyOf({ topic, partition }: TopicPartition): string {
   return `${topic}/${partition}`;
-}
-
-/** The offset that the fetch asked for. Public in kafkajs's Batch, missing in its types. */
-function fetchedOffsetOf(batch: Batch): number {
-  return Number((batch as Batch & { readonly fetchedOffset: string }).fetchedOffset);
-}
-
-function toLogBatch(batch: Batch): LogBatch {
-  const { topic, partition, messages } = batch;
-  const nextOffset = Number(batch.lastOffset()) + 1;
-  return {
-    topic,
-    partition,
-    records: messages.map(toLogRecord),
-    firstOffset: Number(batch.firstOffset()),
-    nextOffset,
-    endOffset: Math.max(Number(batch.highWatermark), nextOffset),
-  };
-}
-
-function toLogRecord({ offset, timestamp, key, value, headers }: KafkaMessage): LogRecord {
-  const record = { offset: Number(offset), timestamp: Number(timestamp), key, value };
-  for (const _ in headers) return { ...record, headers };
-  return record;
 }
 
 /** Whether `work` settles in time; it goes on in any case. */
