@@ -1,10 +1,14 @@
 // Two projects: `unit` needs only Node; `system` starts real Kafka, Consul and stockroom processes, one file at a time.
 import { defineConfig } from 'vitest/config';
 
+/** As Node itself resolves it: else our files and Apollo would each load a graphql of their own. */
+const resolve = { alias: [{ find: /^graphql$/, replacement: 'graphql/index.js' }] };
+
 export default defineConfig({
   test: {
     projects: [
       {
+        resolve,
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
@@ -13,6 +17,7 @@ export default defineConfig({
         },
       },
       {
+        resolve,
         test: {
           name: 'system',
           include: ['test/system/**/*.test.ts'],
