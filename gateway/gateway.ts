@@ -57,6 +57,8 @@ class GatewayProcess implements Gateway {
   readonly #graphql: GraphqlServer;
   readonly #http: HttpServer;
   #draining = false;
+  #listening: Promise<{ readonly url: string }> | undefined;
+  #closing: Promise<void> | undefined;
 
   constructor(options: GatewayOptions) {
     const { logger, registry, settings } = options;
@@ -84,7 +86,18 @@ class GatewayProcess implements Gateway {
     });
   }
 
-  async listen(): Promise<{ readonly url: string }> {
+  listen(): Promise<{ readonly url: string }> {
+    this.#listening ??= this.#listen();
+    return this.#listening;
+  }
+
+  close(): Promise<void> {
+    this.#draining = true;
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #listen(): Promise<{ readonly url: string }> {
     const { httpHost: host, httpPort } = this.#options.settings;
     await this.#graphql.start();
     this.#routes.start();
@@ -92,9 +105,11 @@ class GatewayProcess implements Gateway {
     return { url: `http://${host.includes(':') ? `[${host}]` : host}:${port}` };
   }
 
-  async close(): Promise<void> {
-    this.#draining = true;
+  /** Waits for a start that is under way: only what has started can be ended. */
+  async #close(): Promise<void> {
+    if (this.#listening === undefined) return;
     const { drainTimeoutMs } = this.#options.settings;
+    await this.#listening.catch(() => {});
     await closeServer(this.#http.server, Math.max(0, drainTimeoutMs - CLOSE_MARGIN_MS));
     this.#routes.stop();
     await Promise.all([this.#links.close(), this.#graphql.stop()]);

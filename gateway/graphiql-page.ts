@@ -29,8 +29,15 @@ export interface PageFile {
   readonly body: Buffer;
 }
 
-/** The page and its files by path; reads them all at once. */
+let loaded: ReadonlyMap<string, PageFile> | undefined;
+
+/** The page and its files by path; read all at once, and once in a process. */
 export function loadGraphiqlPage(): ReadonlyMap<string, PageFile> {
+  loaded ??= readPage();
+  return loaded;
+}
+
+function readPage(): ReadonlyMap<string, PageFile> {
   return new Map([
     ['/graphql', pageFile('text/html', ownFile('index.html'))],
     [`${ASSETS_PATH}page.css`, pageFile('text/css', ownFile('page.css'))],

@@ -17,6 +17,7 @@ import type {
   ShardAnswer,
   ShardApi,
   ShardRead,
+  ShardStatus,
   StorePageRead,
 } from '../../schema/shard-api.ts';
 import type { Topology } from '../../schema/topology.ts';
@@ -196,26 +197,13 @@ export class FakeNode implements ShardApi {
 
   #value(read: ShardRead): (ShardAnswer & { ok: true })['value'] {
     const rows = this.#cluster.rowsOf(read.partition);
-    switch (read.kind) {
-      case 'rows':
-        return read.keys.map((key) => this.#row(key, read.partition));
-      case 'totals':
-        return sum([...rows.values()]) ?? NO_TOTALS;
-      case 'storeTotals':
-        return sum(listRows(rows, ({ storeId }) => storeId === read.storeId).map(({ row }) => row));
-      case 'itemTotals':
-        return sum(listRows(rows, ({ itemId }) => itemId === read.itemId).map(({ row }) => row));
-      case 'storePage':
-        return storePage(rows, read);
-      case 'itemPage':
-        return itemPage(rows, read);
-      case 'status':
-        return {
-          state: 'serving',
-          shipments: { nextOffset: 7, endOffset: 10 },
-          sales: { nextOffset: 9, endOffset: read.partition === 0 ? null : 8 },
-        };
-    }
+    if (read.kind === 'rows') return read.keys.map((key) => this.#row(key, read.partition));
+    if (read.kind === 'totals') return sum([...rows.values()]) ?? NO_TOTALS;
+    if (read.kind === 'storeTotals') return sumOf(rows, ({ storeId }) => storeId === read.storeId);
+    if (read.kind === 'itemTotals') return sumOf(rows, ({ itemId }) => itemId === read.itemId);
+    if (read.kind === 'storePage') return storePage(rows, read);
+    if (read.kind === 'itemPage') return itemPage(rows, read);
+    return statusOf(read.partition);
   }
 
   #row(key: InventoryKey, partition: number): InventoryRow | null {
@@ -227,6 +215,22 @@ export class FakeNode implements ShardApi {
 function sum(rows: readonly InventoryRow[]): Totals | null {
   if (rows.length === 0) return null;
   return rows.reduce((totals, row) => changeTotals(totals, null, row), NO_TOTALS);
+}
+
+function sumOf(
+  rows: ReadonlyMap<InventoryKey, InventoryRow>,
+  wanted: (ids: { storeId: string; itemId: string }) => boolean,
+): Totals | null {
+  return sum(listRows(rows, wanted).map(({ row }) => row));
+}
+
+/** Three shipments behind, sales ahead of what the log's end was last; partition 0 does not know the end of its sales. */
+function statusOf(partition: number): ShardStatus {
+  return {
+    state: 'serving',
+    shipments: { nextOffset: 7, endOffset: 10 },
+    sales: { nextOffset: 9, endOffset: partition === 0 ? null : 8 },
+  };
 }
 
 function listRows(
@@ -297,7 +301,7 @@ function rowWith(onHand: number | bigint): InventoryRow {
 function itemPage(rows: ReadonlyMap<InventoryKey, InventoryRow>, read: ItemPageRead): Page {
   const after = read.afterStoreId ?? '';
   const all = listRows(rows, ({ storeId, itemId }) => itemId === read.itemId && storeId > after).sort((a, b) =>
-    a.key < b.key ? -1 : 1,
+    splitInventoryKey(a.key).storeId < splitInventoryKey(b.key).storeId ? -1 : 1,
   );
   const page = all.slice(0, read.limit);
   const last = page.at(-1);
