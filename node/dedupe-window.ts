@@ -1,4 +1,4 @@
-// Which event ids the last `window` offsets of one topic of one partition carried. Source of the rule: DESIGN section 4.
+// Which event ids the last `window` offsets of one topic of one partition carried..
 // A record is a duplicate when a decodable record of the same key and event id lies within `window` offsets before it,
 // applied or not: a pure function of the log, so that every replica decides alike (I3), whatever the batches were.
 //

@@ -24,7 +24,7 @@ export async function checkTopics(
   if (missing.length > 0) {
     throw new InventoryError(
       'BAD_CONFIG',
-      `topics are missing: ${missing.join(', ')}. Create them with: npm run topics -- --partitions 16`,
+      `topics are missing: ${missing.join(', ')}. Create them with: npm run topics -- --partitions 16 --replication-factor 3`,
     );
   }
   const [shipments, sales] = descriptions as [TopicDescription, TopicDescription, TopicDescription];

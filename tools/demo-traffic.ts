@@ -44,9 +44,11 @@ export async function openDemoStores({ writer, topics }: Pick<DemoOptions, 'writ
 
 /** Runs until `signal` aborts. */
 export async function runDemoTraffic(options: DemoOptions): Promise<void> {
-  const { writer, sleep, signal, onFault } = options;
+  const { writer, sleep, signal } = options;
   while (!signal.aborted) {
-    await writer.append([demoRecord(options)], { timeoutMs: APPEND_TIMEOUT_MS }).catch(onFault);
+    await writer
+      .append([demoRecord(options)], { timeoutMs: APPEND_TIMEOUT_MS })
+      .catch((error: unknown) => options.onFault(error));
     await sleep(1_000 / EVENTS_PER_SECOND, signal).catch(() => undefined);
   }
 }
