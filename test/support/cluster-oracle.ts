@@ -56,57 +56,72 @@ export class ClusterOracle {
     return sums === undefined ? null : stock([sums]);
   }
 
-  /** Asks for every key, every store and the chain once. Empty when all is right. */
-  async compare(via: HttpService): Promise<string[]> {
-    const keys = await this.compareKeys(via);
-    const totals = await this.compareTotals(via);
-    return [...keys.wrong, ...keys.failed, ...totals.wrong, ...totals.failed];
+  /** As it stands now: events added later do not change it. */
+  copy(): ClusterOracle {
+    const copy = new ClusterOracle();
+    for (const [key, sums] of this.#sums) copy.#sums.set(key, sums);
+    return copy;
   }
 
-  /** Asks for every key once, and for one of each store that no event names. */
+  /** Asks for every key, every store and the chain once. */
+  async compare(via: HttpService): Promise<Comparison> {
+    return merged([await this.compareKeys(via), await this.compareStores(via), await this.#compareChain(via)]);
+  }
+
+  /** Asks for every key once, and in each store for an item that no event names. */
   async compareKeys(via: HttpService): Promise<Comparison> {
-    const expected = [...this.#storeIds()].map((storeId) => `${storeId}/no-such-item`).concat(this.keys);
-    const comparison = { wrong: [] as string[], failed: [] as string[] };
-    for (let first = 0; first < expected.length; first += KEYS_PER_REQUEST) {
-      const keys = expected.slice(first, first + KEYS_PER_REQUEST);
-      const query = `query ($keys: [InventoryKeyInput!]!) { inventories(keys: $keys) { id ${STOCK} } }`;
-      const answer = await ask<{ inventories: (({ id: string } & Stock) | null)[] }>(via, query, {
-        keys: keys.map(idsOf),
-      });
-      const failures = failuresByPath(answer);
-      keys.forEach((key, index) => {
-        const want = this.stockOf(key);
-        const failure = failures.get(`inventories.${index}`) ?? failures.get('inventories') ?? failures.get('');
-        if (failure !== undefined) return comparison.failed.push(`${key}: ${failure}`);
-        const difference = differs(answer.data?.inventories[index], want === null ? null : { id: key, ...want });
-        return difference === undefined ? 0 : comparison.wrong.push(`${key}: ${difference}`);
-      });
+    const keys = this.keys.concat(this.#storeIds().map((storeId) => `${storeId}/no-such-item`));
+    const comparisons: Comparison[] = [];
+    for (let first = 0; first < keys.length; first += KEYS_PER_REQUEST) {
+      comparisons.push(await this.#compareChunk(via, keys.slice(first, first + KEYS_PER_REQUEST)));
     }
-    return comparison;
+    return merged(comparisons);
   }
 
-  /** Asks for the totals of every store and of the chain once. */
-  async compareTotals(via: HttpService): Promise<Comparison> {
-    const comparison = { wrong: [] as string[], failed: [] as string[] };
-    const take = (name: string, answer: GraphqlAnswer<unknown>, found: Totals | null | undefined, want: Totals) => {
-      const failure = answer.errors?.[0];
-      if (failure !== undefined) return comparison.failed.push(`${name}: ${String(failure.extensions?.code)}`);
-      const difference = differs(found, want);
-      return difference === undefined ? 0 : comparison.wrong.push(`${name}: ${difference}`);
-    };
-    for (const storeId of this.#storeIds()) {
+  /** Asks for the totals of every store once. */
+  async compareStores(via: HttpService): Promise<Comparison> {
+    const comparisons = this.#storeIds().map(async (storeId) => {
       const query = `query ($id: ID!) { store(id: $id) { ${TOTALS} } }`;
       const answer = await ask<{ store: { totals: Totals | null } | null }>(via, query, { id: storeId });
       const sums = [...this.#sums].filter(([key]) => idsOf(key).storeId === storeId).map(([, each]) => each);
-      take(`store ${storeId}`, answer, answer.data?.store?.totals, totals(sums));
-    }
-    const answer = await ask<{ totals: Totals | null }>(via, `{ ${TOTALS} }`);
-    take('the chain', answer, answer.data?.totals, totals([...this.#sums.values()]));
-    return comparison;
+      return compareOne(`store ${storeId}`, failureOf(answer), answer.data?.store?.totals, totals(sums));
+    });
+    return merged(await Promise.all(comparisons));
   }
 
-  #storeIds(): Set<string> {
-    return new Set(this.keys.map((key) => idsOf(key).storeId));
+  /** Asks for one key by REST. */
+  async compareRest(via: HttpService, key = this.keys[0] ?? ''): Promise<Comparison> {
+    const ids = idsOf(key);
+    const want = { ...ids, count: this.stockOf(key)?.onHand };
+    try {
+      const { status, body } = await via.rest(ids.storeId, ids.itemId);
+      const failure = status >= 500 ? `${status} ${JSON.stringify(body)}` : undefined;
+      return compareOne(`${key} by REST`, failure, body as object, want);
+    } catch (error) {
+      return compareOne(`${key} by REST`, String(error), null, want);
+    }
+  }
+
+  async #compareChain(via: HttpService): Promise<Comparison> {
+    const answer = await ask<{ totals: Totals | null }>(via, `{ ${TOTALS} }`);
+    return compareOne('the chain', failureOf(answer), answer.data?.totals, totals([...this.#sums.values()]));
+  }
+
+  async #compareChunk(via: HttpService, keys: readonly string[]): Promise<Comparison> {
+    const query = `query ($keys: [InventoryKeyInput!]!) { inventories(keys: $keys) { id ${STOCK} } }`;
+    type Found = { inventories: (({ id: string } & Stock) | null)[] };
+    const answer = await ask<Found>(via, query, { keys: keys.map(idsOf) });
+    const failures = failuresByPath(answer);
+    const comparisons = keys.map((key, index) => {
+      const want = this.stockOf(key);
+      const failure = failures.get(`inventories.${index}`) ?? failures.get('inventories') ?? failures.get('');
+      return compareOne(key, failure, answer.data?.inventories[index], want === null ? null : { id: key, ...want });
+    });
+    return merged(comparisons);
+  }
+
+  #storeIds(): string[] {
+    return [...new Set(this.keys.map((key) => idsOf(key).storeId))];
   }
 }
 
@@ -121,6 +136,12 @@ async function ask<Data>(
   } catch (error) {
     return { status: 0, errors: [{ message: String(error), extensions: { code: 'NO_ANSWER' } }] };
   }
+}
+
+/** The first failure of an answer, in words. */
+function failureOf({ errors = [] }: GraphqlAnswer<unknown>): string | undefined {
+  const [first] = errors;
+  return first === undefined ? undefined : `${first.extensions?.code}: ${first.message}`;
 }
 
 /** Path, joined by dots, → code; a failure of the whole request has the empty path. */
@@ -142,11 +163,27 @@ function totals(sums: readonly Sums[]): Totals {
   return { items: sums.length, ...stock(sums), oversoldItems, outOfStockItems };
 }
 
-/** Both as text, if they are not equal field by field. */
-function differs(found: object | null | undefined, want: object | null): string | undefined {
-  const text = (value: object | null | undefined): string =>
-    JSON.stringify(value, value ? Object.keys(value).sort() : undefined) ?? 'undefined';
-  return text(found) === text(want) ? undefined : `got ${text(found)}, expected ${text(want)}`;
+/** A failure is not compared: it is no answer. */
+function compareOne(
+  name: string,
+  failure: string | undefined,
+  found: object | null | undefined,
+  want: object | null,
+): Comparison {
+  if (failure !== undefined) return { wrong: [], failed: [`${name}: ${failure}`] };
+  const [got, expected] = [sortedText(found), sortedText(want)];
+  return { wrong: got === expected ? [] : [`${name}: got ${got}, expected ${expected}`], failed: [] };
+}
+
+function sortedText(value: object | null | undefined): string {
+  return value ? JSON.stringify(value, Object.keys(value).sort()) : String(value);
+}
+
+function merged(comparisons: readonly Comparison[]): Comparison {
+  return {
+    wrong: comparisons.flatMap(({ wrong }) => wrong),
+    failed: comparisons.flatMap(({ failed }) => failed),
+  };
 }
 
 function idsOf(key: string): { storeId: string; itemId: string } {

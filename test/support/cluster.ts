@@ -15,6 +15,7 @@ import { Disposables } from './disposables.ts';
 import { eventually } from './eventually.ts';
 import { freePort } from './free-port.ts';
 import { HttpService } from './http-service.ts';
+import { ReadWatch } from './read-watch.ts';
 import { tempDir } from './temp-dir.ts';
 import { uniqueDeployment } from './unique.ts';
 
@@ -107,6 +108,11 @@ export class Cluster implements AsyncDisposable {
     return first.http;
   }
 
+  /** Holds the nodes' disks, each in a folder of the node's id. */
+  get folder(): string {
+    return this.#folder;
+  }
+
   /** The log, for a test that needs more of it. */
   get log(): KafkaEventLog {
     return this.#log;
@@ -179,12 +185,17 @@ export class Cluster implements AsyncDisposable {
     await eventually(
       'every key, store and total is what the log adds up to',
       async () => {
-        const faults = await this.oracle.compare(via);
-        if (faults.length > 0) throw new Error(faults.join('\n'));
+        const { wrong, failed } = await this.oracle.compare(via);
+        if (wrong.length + failed.length > 0) throw new Error([...wrong, ...failed].join('\n'));
         return true;
       },
       { timeoutMs: VISIBLE_TIMEOUT_MS, intervalMs: CHECK_INTERVAL_MS },
     );
+  }
+
+  /** Reads what is known by now, over and over, until it is ended: see ReadWatch. */
+  watchReads(via: readonly HttpService[] = [this.gateway]): ReadWatch {
+    return new ReadWatch(this.oracle.copy(), via);
   }
 
   /** Waits until the first gateway can read every partition. */
