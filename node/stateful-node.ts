@@ -12,6 +12,7 @@ import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
+import { badConfig } from '../cluster/config.ts';
 import type { Directory } from '../cluster/directory.ts';
 import type { EventLog, LogWriter } from '../cluster/event-log.ts';
 import { closeServer, listenOn } from '../cluster/http-listener.ts';
@@ -37,6 +38,7 @@ import type { Shard } from './shard.ts';
 import { ShardReads } from './shard-reads.ts';
 import { ShardSet } from './shard-set.ts';
 import type { ShardStore } from './shard-store.ts';
+import { StoreDamaged, StoreLocked, StoreUnavailable } from './store-failure.ts';
 import { checkStoreIdentity, readStoreIdentity, writeStoreIdentity } from './store-identity.ts';
 import { checkTopics, waitForTopics } from './topic-check.ts';
 import { agreeOnTopology } from './topology-agreement.ts';
@@ -94,7 +96,7 @@ export class StatefulNode {
   async listen(): Promise<{ readonly url: string }> {
     const { settings } = this.#options;
     await listenOn(this.#server, { host: settings.httpHost, port: settings.httpPort });
-    this.#store = await openRocksDbStore({ path: join(settings.dataDir, 'store') });
+    this.#store = await openStore(settings.dataDir);
     const mine = await this.#checkTopics();
     const stored = await readStoreIdentity(this.#store);
     checkStoreIdentity(stored, { applicationId: settings.applicationId, topology: mine, dataDir: settings.dataDir });
@@ -205,7 +207,7 @@ export class StatefulNode {
       standbyReplicas: 0,
       topologyCopy: () => topology,
       onTopology: (next) => {
-        this.#incarnations = [next.incarnation, topology.incarnation];
+        this.#incarnations = [next.incarnation, ...this.#incarnations.slice(0, 1)];
         writeStoreIdentity(store, { applicationId, topology: next }).catch((err: unknown) =>
           this.#fault('the store failed', err),
         );
@@ -353,6 +355,16 @@ export class StatefulNode {
 const CLOSING_MS = 3_000;
 /** Coordinates of dropped dead letters in one log line. */
 const DROPPED_SHOWN_MAX = 20;
+
+/** The store under DATA_DIR. What keeps it from opening is for the operator to mend: BAD_CONFIG. */
+async function openStore(dataDir: string): Promise<ShardStore> {
+  try {
+    return await openRocksDbStore({ path: join(dataDir, 'store') });
+  } catch (error) {
+    const known = [StoreDamaged, StoreLocked, StoreUnavailable].some((failure) => error instanceof failure);
+    throw known ? badConfig([`DATA_DIR: ${(error as Error).message}`]) : error;
+  }
+}
 
 function statusOf(shard: Shard, ingest: Ingest): ShardStatus {
   const progress = (role: (typeof TOPIC_ROLES)[number]) => ({
