@@ -32,8 +32,8 @@ import { WakeUp } from './wake-up.ts';
 export const TOPOLOGY_WAIT_MS = 10_000;
 /** How long a node that had to join again leaves partitions that it did not own before to others. */
 export const REJOIN_GRACE_MS = 5_000;
-/** Least time between two publications of the node's entry: every one wakes all nodes and gateways. */
-const PUBLISH_INTERVAL_MS = 20;
+/** Least time after a step that wrote into the directory: every write wakes all nodes and gateways. */
+const STEP_INTERVAL_MS = 20;
 /** Acquisitions and releases under way at a time. */
 const REQUESTS_MAX = 16;
 const BACKOFF_FIRST_MS = 50;
@@ -175,7 +175,7 @@ export class Ownership {
   }
 
   async #step(): Promise<void> {
-    const { directory, shards, nodeId } = this.#options;
+    const { shards, nodeId } = this.#options;
     const view = this.#view;
     if (view === undefined) return;
     if (view.topology === null) return this.#refillDirectory();
@@ -194,7 +194,9 @@ export class Ownership {
     });
     this.#retreat.update(new Set(actions.flatMap(({ kind, partition }) => (kind === 'close' ? [partition] : []))));
     await this.#perform(actions, membership);
-    if (wasPublished && directory.connected) await this.#pause(PUBLISH_INTERVAL_MS);
+    if (wasPublished || actions.some(({ kind }) => kind === 'acquire' || kind === 'release')) {
+      await this.#pause(STEP_INTERVAL_MS);
+    }
   }
 
   #take(view: DirectoryView): void {
