@@ -1,10 +1,11 @@
 // The one writer of a node: every batch of every shard goes through it, in order, and many share one commit.
 //
-//   submit ─▶ decode ─▶ touch caches ─▶ one multi-get for the misses ─▶ fold ─▶ one store batch ─▶ publish ─▶ resolve
+//   submit ─▶ decode ─▶ touch caches ─▶ one multi-get for the misses ─▶ fold ─▶ store batches ─▶ publish ─▶ resolve
 //
 // I1: a draft is published only after its batch has committed. Both topics of a partition go through here, so that no two
-// drafts of a shard ever exist at once. I9: a group holds at most GROUP_RECORDS_MAX records; reads and health checks get
-// their turn between slices of SLICE_RECORDS.
+// drafts of a shard ever exist at once; all of a shard's draft is in one store batch, different shards may be in different
+// ones. I9: a group holds at most GROUP_RECORDS_MAX records; reads and health checks get their turn between slices of
+// SLICE_RECORDS and between commits.
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { LogBatch } from '../cluster/event-log.ts';
@@ -16,8 +17,12 @@ import type { FoldCounts, ShardDraft } from './shard-draft.ts';
 import type { ShardStore } from './shard-store.ts';
 import type { OutboxEntry } from './dead-letters.ts';
 
-/** Records of one commit: large enough to coalesce keys, small enough that memory and the wait for a commit stay small. */
-const GROUP_RECORDS_MAX = 16_384;
+/** Records taken at once: many, so that a busy row is written once for all its events; their memory is the limit. */
+const GROUP_RECORDS_MAX = 65_536;
+/** A store batch takes further shards until it holds so many rows: handing one over holds the event loop, 3–4 µs a row. */
+const COMMIT_ROWS = 4_096;
+/** Store batches under way at once: the next one is made while the store writes the one before. */
+const COMMITS_MAX = 2;
 /** Records handled before others get the event loop: about 5 ms. */
 const SLICE_RECORDS = 2_048;
 
@@ -43,8 +48,8 @@ export class ApplyQueue {
   readonly #partitions: number;
   readonly #listener: ApplyListener;
   #waiting: Item[] = [];
-  #running: Promise<void> | undefined;
-  #committing: Promise<void> = Promise.resolve();
+  #isRunning = false;
+  #applying: Promise<void> = Promise.resolve();
 
   constructor(options: { readonly store: ShardStore; readonly partitions: number; readonly listener: ApplyListener }) {
     this.#store = options.store;
@@ -64,27 +69,33 @@ export class ApplyQueue {
         const isLast = i === slices.length - 1;
         this.#waiting.push({ shard, role, batch: slice, resolve: isLast ? resolve : ignore, reject });
       });
-      this.#running ??= this.#run();
+      if (!this.#isRunning) void this.#run();
     });
   }
 
   /** Resolves once the group under way is done: after it nothing changes a shard that stopped applying before the call. */
-  async barrier(): Promise<void> {
-    await this.#committing.catch(() => undefined);
+  barrier(): Promise<void> {
+    return this.#applying;
   }
 
   async #run(): Promise<void> {
+    this.#isRunning = true;
     while (this.#waiting.length > 0) {
-      const group = this.#takeGroup();
-      try {
-        this.#committing = this.#apply(group.filter(({ shard }) => shard.applies));
-        await this.#committing;
-        for (const item of group) item.resolve();
-      } catch (error) {
-        this.#fail(group, error);
-      }
+      this.#applying = this.#applyGroup(this.#takeGroup());
+      await this.#applying;
     }
-    this.#running = undefined;
+    this.#isRunning = false;
+  }
+
+  /** Never rejects: every item is settled. */
+  async #applyGroup(group: readonly Item[]): Promise<void> {
+    try {
+      const drafts = await this.#fold(group.filter(({ shard }) => shard.applies));
+      await this.#commitAll(drafts, group);
+      for (const item of group) item.resolve();
+    } catch (error) {
+      this.#fail(group, error);
+    }
   }
 
   /** Refuses the shards at once: their dedupe windows know ids that are not stored, and their next slices wait here. */
@@ -105,10 +116,10 @@ export class ApplyQueue {
     return this.#waiting.splice(0, items);
   }
 
-  async #apply(group: readonly Item[]): Promise<void> {
+  /** Decodes and folds, a slice at a time. */
+  async #fold(group: readonly Item[]): Promise<Map<Shard, ShardDraft>> {
     const drafts = new Map<Shard, ShardDraft>();
-    const decoded: { shard: Shard; batch: DecodedBatch }[] = [];
-    const missing: { shard: Shard; missing: Missing }[] = [];
+    const parts: { shard: Shard; batch: DecodedBatch; missing: Missing }[] = [];
     for (const { shard, role, batch } of group) {
       const draft = drafts.get(shard) ?? shard.newDraft();
       drafts.set(shard, draft);
@@ -118,14 +129,16 @@ export class ApplyQueue {
         fromOffset: draft.decodedTo[role],
         holds: (key: InventoryKey) => shard.holds(key),
       };
-      const part = decodeBatch(batch, options);
-      decoded.push({ shard, batch: part });
-      missing.push({ shard, missing: shard.touch(draft, part) });
+      const decoded = decodeBatch(batch, options);
+      parts.push({ shard, batch: decoded, missing: shard.touch(draft, decoded) });
       await nextTurn();
     }
-    await this.#loadMissing(drafts, missing);
-    for (const { shard, batch } of decoded) drafts.get(shard)?.fold(batch);
-    await this.#commit(drafts);
+    await this.#loadMissing(drafts, parts);
+    for (const { shard, batch } of parts) {
+      drafts.get(shard)?.fold(batch);
+      await nextTurn();
+    }
+    return drafts;
   }
 
   /** One multi-get for all shards of the group. */
@@ -144,6 +157,23 @@ export class ApplyQueue {
     });
   }
 
+  /** A few shards at a time. A commit that fails is its own shards' affair. */
+  async #commitAll(drafts: ReadonlyMap<Shard, ShardDraft>, group: readonly Item[]): Promise<void> {
+    const underWay = new Set<Promise<void>>();
+    for (const part of partsOf(drafts)) {
+      const items = group.filter(({ shard }) => part.has(shard));
+      const commit = this.#commit(part).then(
+        () => items.forEach((item) => item.resolve()),
+        (error: unknown) => this.#fail(items, error),
+      );
+      underWay.add(commit);
+      void commit.then(() => underWay.delete(commit));
+      await (underWay.size < COMMITS_MAX ? nextTurn() : Promise.race(underWay));
+    }
+    await Promise.all(underWay);
+  }
+
+  /** One store batch. */
   async #commit(drafts: ReadonlyMap<Shard, ShardDraft>): Promise<void> {
     for (const draft of drafts.values()) draft.seal();
     await this.#store.write((batch) => {
@@ -155,6 +185,21 @@ export class ApplyQueue {
       if (draft.droppedLetters.length > 0) this.#listener.dropped(shard, draft.droppedLetters);
     }
   }
+}
+
+/** The drafts in parts that each make one store batch. */
+function* partsOf(drafts: ReadonlyMap<Shard, ShardDraft>): Generator<ReadonlyMap<Shard, ShardDraft>> {
+  let part = new Map<Shard, ShardDraft>();
+  let rows = 0;
+  for (const [shard, draft] of drafts) {
+    part.set(shard, draft);
+    rows += draft.rows.size;
+    if (rows < COMMIT_ROWS) continue;
+    yield part;
+    part = new Map();
+    rows = 0;
+  }
+  if (part.size > 0) yield part;
 }
 
 function ignore(): void {

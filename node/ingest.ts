@@ -145,9 +145,9 @@ export class Ingest {
 
   /** A changed partition count means that keys hash elsewhere: nothing more is read, what is served stays. */
   #countsMatch(shipments: number, sales: number): boolean {
-    const { partitions, onFault, topics } = this.#options;
+    const { partitions, topics } = this.#options;
     if (shipments === partitions && sales === partitions) return true;
-    onFault(
+    this.#options.onFault(
       `TOPOLOGY_MISMATCH: expected ${partitions} partitions, ${topics.shipments} has ${shipments} and ${topics.sales} ${sales}; ` +
         'ingestion has stopped and reads go on. Keys now hash elsewhere: build a new view under another APPLICATION_ID',
     );

@@ -8,7 +8,7 @@ import type { InventoryEvent, TopicRole } from '../schema/events.ts';
 import { type InventoryKey, splitInventoryKey, storeOfKey } from '../schema/inventory-key.ts';
 import { applyEvent, type DraftRow, emptyRow, encodeRow, type InventoryRow } from '../schema/inventory-row.ts';
 import { advance, type Checkpoint } from '../schema/position.ts';
-import { changeTotals, encodeTotals, NO_TOTALS, type Totals } from '../schema/totals.ts';
+import { addTotals, changeTotals, encodeTotals, NO_TOTALS, type Totals } from '../schema/totals.ts';
 import type { OutboxEntry } from './dead-letters.ts';
 import { type DedupeWindow, encodeSightings, fingerprint, type Sighting } from './dedupe-window.ts';
 import type { DecodedBatch } from './record-batch.ts';
@@ -113,11 +113,15 @@ export class ShardDraft {
 
   /** Brings the totals up to date with the rows; once, after the last fold. */
   seal(): void {
+    const changes = new Map<string, Totals>();
     for (const [key, { before, after }] of this.rows) {
       if (after === null) continue;
       const storeId = storeOfKey(key);
-      this.storeTotals.set(storeId, changeTotals(this.storeTotals.get(storeId) ?? NO_TOTALS, before, after));
-      this.#totals = changeTotals(this.#totals, before, after);
+      changes.set(storeId, changeTotals(changes.get(storeId) ?? NO_TOTALS, before, after));
+    }
+    for (const [storeId, change] of changes) {
+      this.storeTotals.set(storeId, addTotals(this.storeTotals.get(storeId) ?? NO_TOTALS, change));
+      this.#totals = addTotals(this.#totals, change);
     }
     // A store is stored once a row of it is: totals of nothing would make an unknown store exist.
     for (const [storeId, totals] of this.storeTotals) if (totals.items === 0) this.storeTotals.delete(storeId);
