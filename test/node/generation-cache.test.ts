@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { GenerationCache } from '../../node/generation-cache.ts';
 
@@ -61,13 +61,11 @@ describe('GenerationCache', () => {
           if (kind === 'set') {
             cache.set(key, i);
             model.set(key, i);
-            expect(cache.get(key)).toBe(i);
-          } else {
-            const value = cache.get(key);
-            if (value !== undefined || cache.complete) expect(value).toBe(model.get(key));
           }
-          expect(cache.size).toBeLessThanOrEqual(bound);
-          if (cache.complete) expect(cache.size).toBe(model.size);
+          const value = cache.get(key);
+          const mayBeGone = kind === 'get' && !cache.complete;
+          expect(mayBeGone ? [undefined, model.get(key)] : [model.get(key)]).toContain(value);
+          expect(cache.size).toBeLessThanOrEqual(cache.complete ? model.size : bound);
         }
       }),
     );

@@ -77,11 +77,9 @@ describe.each(Object.entries(TRANSITIONS))('%s', (name, row) => {
     const state: ShardState =
       name === 'refused' ? { name, reason: 'before' } : { name: name as Exclude<ShardStateName, 'refused'> };
     const next = nextShardState(state, EVENTS[event as EventName]);
-    if (expected === 'same') expect(next).toBe(state);
-    else
-      expect(next).toEqual(
-        expected === 'refused' ? { name: 'refused', reason: EVENTS.refuse.reason } : { name: expected },
-      );
+    const reason = expected === 'refused' ? { reason: EVENTS.refuse.reason } : {};
+    expect(next).toEqual(expected === 'same' ? state : { name: expected, ...reason });
+    expect(next === state).toBe(expected === 'same');
   });
 });
 

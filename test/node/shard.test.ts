@@ -2,11 +2,12 @@
 // however small the cache, and wherever the node was restarted (I1, I2, I3, I5).
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { openMemoryStore } from '../../node/memory-store.ts';
 import type { At, Shard } from '../../node/shard.ts';
 import { itemTotals, storePage } from '../../node/shard-scan.ts';
+import type { ShardStore } from '../../node/shard-store.ts';
 import { covers, type Position } from '../../schema/position.ts';
 import { plainRow, plainTotals, readStored } from '../support/shard-harness.ts';
 import { foldModel, type ModelShard, modelTotals } from '../support/shard-model.ts';
@@ -31,6 +32,9 @@ describe.each(Object.entries(RUNS))('shards on the %s store', (adapter, numRuns)
           await run.reopen();
           await run.check();
           run.checkAtEnd();
+          expect(SHARDS.map((partition) => run.shard(partition).position)).toEqual(
+            SHARDS.map((partition) => run.end(partition)),
+          );
         }),
         { numRuns },
       );
@@ -68,7 +72,7 @@ describe.each(Object.entries(RUNS))('shards on the %s store', (adapter, numRuns)
           await using home = adapter === 'memory' ? slowMemoryHome(delays) : await openHome();
           const run = await ShardRun.open(home, {
             ...scenario,
-            schedule: scenario.schedule.map((s) => ({ ...s, then: 'go on' })),
+            schedule: scenario.schedule.map((s) => ({ ...s, next: 'go on' })),
           });
           const reading = { done: false };
           const readers = SHARDS.flatMap((partition) =>
@@ -96,13 +100,26 @@ async function twoHomes(openHome: () => Promise<StoreHome>): Promise<AsyncDispos
   return { a, b, [Symbol.asyncDispose]: dispose };
 }
 
-/** A memory store whose every read and write takes as many turns of the event loop as `delays` says. */
+/** A memory store whose every read and write takes turns of the event loop, as `delays` says, before and after its moment. */
 function slowMemoryHome(delays: Iterable<number>): StoreHome {
   const next = delays[Symbol.iterator]();
   const pause = async (): Promise<void> => {
     for (let turns = (next.next().value as number | undefined) ?? 0; turns > 0; turns--) await nextTurn();
   };
-  const store = openMemoryStore({ beforeRead: pause, beforeWrite: pause });
+  const inner = openMemoryStore({ beforeRead: pause, beforeWrite: pause });
+  const slow = async <Value>(answer: Promise<Value>): Promise<Value> => {
+    const value = await answer;
+    await pause();
+    return value;
+  };
+  const store: ShardStore = {
+    getMany: (keys) => slow(inner.getMany(keys)),
+    scan: (range) => slow(inner.scan(range)),
+    write: (fill) => slow(inner.write(fill)),
+    snapshot: () => inner.snapshot(),
+    stats: () => inner.stats(),
+    close: () => inner.close(),
+  };
   const nothing = (): Promise<void> => Promise.resolve();
   return { open: () => Promise.resolve(store), close: nothing, [Symbol.asyncDispose]: () => store.close() };
 }
@@ -195,12 +212,13 @@ const READS: readonly ReadOnce[] = [
 function checkAnswers(run: ShardRun, answers: readonly Answer[], dedupeWindow: number): void {
   const models = new Map<string, ModelShard>();
   let before: Position = { shipments: 0, sales: 0 };
-  for (const { partition, position, check } of answers) {
+  for (const answer of answers) {
+    const { partition, position } = answer;
     expect(covers(position, before), `${JSON.stringify(position)} after ${JSON.stringify(before)}`).toBe(true);
     before = position;
     const moment = JSON.stringify(position);
     const model = models.get(moment) ?? foldModel(run.log(partition), position, dedupeWindow);
     models.set(moment, model);
-    check(model);
+    answer.check(model);
   }
 }

@@ -1,6 +1,6 @@
 // Random lives of two shards of one store, for properties: what their logs hold, and in which cuts and order it is applied.
 
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import type { TopicRole } from '../../schema/events.ts';
 import { openMemoryStore } from '../../node/memory-store.ts';
 import { openRocksDbStore } from '../../node/rocksdb-store.ts';
@@ -23,7 +23,7 @@ export interface Stretch {
   readonly back: number;
   readonly size: number;
   /** What happens once it is submitted: at once the next one, or first wait for all, or then open the shards anew. */
-  readonly then: 'go on' | 'wait' | 'reopen';
+  readonly next: 'go on' | 'wait' | 'reopen';
 }
 export interface Scenario {
   readonly logs: ReadonlyMap<number, ModelLog>;
@@ -54,7 +54,7 @@ export function schedules(): fc.Arbitrary<Stretch[]> {
     role: fc.constantFrom('shipments', 'sales'),
     back: fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.nat(6) }),
     size: fc.nat(9),
-    then: fc.oneof(
+    next: fc.oneof(
       { weight: 5, arbitrary: fc.constant('go on' as const) },
       { weight: 2, arbitrary: fc.constant('wait' as const) },
       { weight: 1, arbitrary: fc.constant('reopen' as const) },
