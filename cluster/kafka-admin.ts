@@ -28,6 +28,8 @@ const TOPIC_REFUSALS = new Set([
 
 interface AdminClient {
   readonly connected: Promise<Admin>;
+  /** Several questions share a client: one that fails takes the others' answers with it. */
+  readonly abandoned: AbortSignal;
   /** Cuts its connections; what it is asked then never settles. */
   abandon(): void;
 }
@@ -107,15 +109,17 @@ export class KafkaAdmin {
       const client = (this.#admin ??= this.#connect());
       try {
         const timeoutMs = Math.max(0, deadline - performance.now());
-        return await within(client.connected.then(question), { timeoutMs, doing });
+        const answer = unlessAborted(client.connected.then(question), client.abandoned);
+        return await within(answer, { timeoutMs, doing });
       } catch (error) {
+        const isNotOurs = error === client.abandoned.reason;
         this.#discard(client);
         const refusal = kafkaErrorTypes(error).find((type) => TOPIC_REFUSALS.has(type));
         if (refusal !== undefined) {
           throw new InventoryError('BAD_CONFIG', `cannot ${doing}: the broker says ${refusal}`, { cause: error });
         }
         if (error instanceof InventoryError) throw error;
-        if (!isOld) throw logUnavailable(doing, error);
+        if (!isOld && !isNotOurs) throw logUnavailable(doing, error);
       }
     }
   }
@@ -123,12 +127,27 @@ export class KafkaAdmin {
   #connect(): AdminClient {
     const abandoned = new AbortController();
     const admin = this.#connection.createClient({ abandoned: abandoned.signal }).admin();
-    return { connected: admin.connect().then(() => admin), abandon: () => abandoned.abort() };
+    const connected = admin.connect().then(() => admin);
+    return { connected, abandoned: abandoned.signal, abandon: () => abandoned.abort() };
   }
 
   #discard(client: AdminClient): void {
     client.abandon();
     if (this.#admin === client) this.#admin = undefined;
+  }
+}
+
+/** Settles like `answer`, but rejects with the signal's reason once it aborts. */
+async function unlessAborted<T>(answer: Promise<T>, signal: AbortSignal): Promise<T> {
+  let abort = (): void => undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(signal.reason as Error);
+    signal.addEventListener('abort', abort);
+  });
+  try {
+    return await Promise.race([answer, aborted]);
+  } finally {
+    signal.removeEventListener('abort', abort);
   }
 }
 
