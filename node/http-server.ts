@@ -50,6 +50,8 @@ export interface NodeHttpOptions {
   /** Details for the body of /readyz. */
   readiness(): { readonly ready: boolean; readonly details: Readonly<Record<string, unknown>> };
   readonly clusterToken: string | undefined;
+  /** Names this process; see `answerHealth`. */
+  readonly processId: string;
   readonly registry: Registry;
   readonly metrics: Pick<NodeMetrics, 'requestSeconds'>;
   /** What nobody foresaw; the client is told INTERNAL. */
@@ -105,7 +107,7 @@ async function route(options: NodeHttpOptions, call: Call): Promise<RestAnswer> 
   if (request.method !== 'GET' && request.method !== 'HEAD') return methodNotAllowed('GET');
   switch (path) {
     case '/healthz':
-      return json(200, { status: 'ok' });
+      return answerHealth(options, call);
     case '/readyz': {
       const { ready, details } = options.readiness();
       return json(ready ? 200 : 503, { ready, ...details });
@@ -119,6 +121,16 @@ async function route(options: NodeHttpOptions, call: Call): Promise<RestAnswer> 
     default:
       return answerCount(options, call);
   }
+}
+
+/**
+ * That the event loop turns. The directory asks for the process it means (`?process=`): one that has taken over the
+ * address of a dead one must not keep that one's session alive by answering for it.
+ */
+function answerHealth({ processId }: NodeHttpOptions, { request }: Call): RestAnswer {
+  const meant = new URLSearchParams(request.url?.split('?', 2)[1]).get('process');
+  if (meant === null || meant === processId) return json(200, { status: 'ok' });
+  return json(409, { status: 'another process', process: processId });
 }
 
 async function answerCount(options: NodeHttpOptions, call: Call): Promise<RestAnswer> {

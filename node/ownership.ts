@@ -28,8 +28,6 @@ import { Retreat } from './retreat.ts';
 import type { ShardHost } from './shard-host.ts';
 import { WakeUp } from './wake-up.ts';
 
-/** How long a node that holds no data leaves an empty directory to nodes that do. */
-export const TOPOLOGY_WAIT_MS = 10_000;
 /** How long a node that had to join again leaves partitions that it did not own before to others. */
 export const REJOIN_GRACE_MS = 5_000;
 /** Least time after a step that wrote into the directory: every write wakes all nodes and gateways. */
@@ -53,10 +51,8 @@ export interface OwnershipOptions {
   /** Warm shards of each partition beside the owner's. */
   readonly standbyReplicas: number;
   readonly shards: ShardHost;
-  /** What this node agreed to at start. */
+  /** What this node agreed to at start, and stored: its copy for a directory that comes back empty. */
   readonly topology: Topology;
-  /** The topology as this node's store has it; undefined while the store holds no data. */
-  topologyCopy(): Topology | undefined;
   /** The directory came back under another incarnation: the topology that holds from now on. */
   onTopology(topology: Topology): void;
   /** Every view of the directory, before this node acts on it: for whoever else routes by it. */
@@ -92,7 +88,6 @@ export class Ownership {
   #draining = false;
   /** Until when only `partitions` may be acquired. */
   #rejoin: { readonly until: number; readonly partitions: ReadonlySet<number> } = { until: 0, partitions: new Set() };
-  #emptySince: number | undefined;
 
   constructor(options: OwnershipOptions) {
     this.#options = options;
@@ -201,7 +196,6 @@ export class Ownership {
 
   #take(view: DirectoryView): void {
     this.#view = view;
-    if (view.topology !== null) this.#emptySince = undefined;
     this.#options.onView(view);
     this.#wakeUp.wake();
   }
@@ -232,16 +226,9 @@ export class Ownership {
 
   // ── Topology ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Puts a topology into an empty directory: at once from the node's own data, else after leaving it to others a while. */
+  /** Puts this node's topology into an empty directory, under a new incarnation; whoever comes first settles which. */
   async #refillDirectory(): Promise<void> {
-    const { directory, now } = this.#options;
-    const copy = this.#options.topologyCopy();
-    if (this.#emptySince === undefined) {
-      this.#emptySince = now();
-      this.#wakeIn(TOPOLOGY_WAIT_MS);
-    }
-    if (copy === undefined && now() < this.#emptySince + TOPOLOGY_WAIT_MS) return;
-    await directory.createTopology({ ...(copy ?? this.#topology), incarnation: randomUUID() });
+    await this.#options.directory.createTopology({ ...this.#topology, incarnation: randomUUID() });
   }
 
   /** Throws BAD_CONFIG where the directory came back with another topology than this node's. */

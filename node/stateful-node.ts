@@ -6,6 +6,7 @@
 //
 // Start: port, store, topics, topology, ownership. Stop: hand over, finish requests, stop reading, close the store.
 
+import { randomUUID } from 'node:crypto';
 import type { Server } from 'node:http';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
@@ -47,7 +48,7 @@ export interface StatefulNodeOptions {
   readonly eventLog: EventLog;
   readonly directory: Directory;
   /** Another node's shard-api at its base URL; kept by the caller's pool. */
-  shardApiAt(url: string): ShardApi;
+  readonly shardApiAt: (url: string) => ShardApi;
   readonly settings: Omit<NodeSettings, 'kafka' | 'consul' | 'logLevel'>;
   readonly logger: Logger;
   readonly registry: Registry;
@@ -75,6 +76,8 @@ interface Running {
 export class StatefulNode {
   readonly #options: StatefulNodeOptions;
   readonly #logger: Logger;
+  /** Tells this process from one before it at the same address. */
+  readonly #processId = randomUUID();
   readonly #metrics: NodeMetrics;
   readonly #server: Server;
   readonly #stopping = new AbortController();
@@ -201,11 +204,10 @@ export class StatefulNode {
     return new Ownership({
       ...{ directory, nodeId, shards, topology },
       url: advertisedUrl,
-      healthUrl: `${advertisedUrl}/healthz`,
+      healthUrl: `${advertisedUrl}/healthz?process=${this.#processId}`,
       zone: null,
       version: VERSION,
       standbyReplicas: 0,
-      topologyCopy: () => topology,
       onTopology: (next) => {
         this.#incarnations = [next.incarnation, ...this.#incarnations.slice(0, 1)];
         writeStoreIdentity(store, { applicationId, topology: next }).catch((err: unknown) =>
@@ -311,6 +313,7 @@ export class StatefulNode {
       readCount: (key) => counts.read(key),
       readiness: () => this.#readiness(),
       clusterToken: settings.clusterToken,
+      processId: this.#processId,
       registry,
       metrics: this.#metrics,
       onInternalError: (err) => this.#fault('a request failed', err),

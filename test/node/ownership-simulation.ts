@@ -160,7 +160,7 @@ export class Simulation {
   }
 
   /** Starts a node whose shards take `warmMs` to become ready. */
-  join(nodeId: string, { warmMs = 100, hasData = true }: { warmMs?: number; hasData?: boolean } = {}): SimulatedNode {
+  join(nodeId: string, { warmMs = 100 }: { warmMs?: number } = {}): SimulatedNode {
     const directory = this.registry.connect();
     const shards = new SimulatedShards(this.clock, warmMs, (partition) => this.#checkClose(nodeId, partition));
     const moves: string[] = [];
@@ -174,7 +174,6 @@ export class Simulation {
       zone: null,
       version: '1',
       standbyReplicas: this.#standbyReplicas,
-      topologyCopy: () => (hasData ? TOPOLOGY : undefined),
       onTopology: () => undefined,
       onView: () => undefined,
       onMove: (reason) => moves.push(reason),

@@ -3,7 +3,7 @@
 // could own stays without owner, and that nobody releases before somebody else is ready.
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { REJOIN_GRACE_MS, TOPOLOGY_WAIT_MS } from '../../node/ownership.ts';
+import { REJOIN_GRACE_MS } from '../../node/ownership.ts';
 import { Simulation, TOPOLOGY } from './ownership-simulation.ts';
 
 const PARTITIONS = TOPOLOGY.partitions;
@@ -164,16 +164,6 @@ describe('Ownership', () => {
     expect(cluster.owners()).toEqual(before.map((owner) => (owner === 'b' ? 'b' : '')));
     await cluster.run(500);
     expect(cluster.owners()).toEqual(Array(PARTITIONS).fill('b'));
-  });
-
-  it('leaves an empty directory to nodes with data before it fills it itself', async () => {
-    await using cluster = new Simulation();
-    cluster.registry.topology = null;
-    cluster.join('fresh', { hasData: false });
-    await cluster.run(TOPOLOGY_WAIT_MS - 1);
-    expect(cluster.view().topology).toBeNull();
-    await cluster.run(100);
-    expect(cluster.view().topology).not.toBeNull();
   });
 
   it('stops with BAD_CONFIG when the directory comes back with another topology', async () => {
