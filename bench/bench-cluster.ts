@@ -62,7 +62,7 @@ export async function startBenchCluster(size: BenchSize): Promise<BenchCluster> 
     return { url: `http://127.0.0.1:${port}`, process: program, peakRssBytes: () => peakRssBytes(program.pid) };
   };
   const dispose = async (): Promise<void> => {
-    for (const resource of started.reverse()) await resource[Symbol.asyncDispose]();
+    for (const resource of started.toReversed()) await resource[Symbol.asyncDispose]();
   };
   return { start, [Symbol.asyncDispose]: dispose };
 }

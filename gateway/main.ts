@@ -27,7 +27,9 @@ function start(env: Environment): ServerProcess {
     repeated(logger, 'consul', { err }, 'a request to Consul failed; trying again');
   const directory = new ConsulDirectory({ settings: consul, applicationId, onRetry });
   const gateway = createGateway({
-    ...{ directory, settings, logger },
+    directory,
+    settings,
+    logger,
     openShardApi: (url) => openShardClient(url, clusterToken),
     registry: createRegistry({ version: VERSION, node: name }),
     onMisfit: exitWithMessage,

@@ -16,9 +16,9 @@ export interface CountReadsOptions {
   readonly nodeId: string;
   readonly local: ShardApi;
   /** The node at a base URL. */
-  shardApiAt(url: string): ShardApi;
+  readonly shardApiAt: (url: string) => ShardApi;
   /** The present routing table, undefined before the first one. */
-  table(): RoutingTable | undefined;
+  readonly table: () => RoutingTable | undefined;
 }
 
 export interface CountRead {

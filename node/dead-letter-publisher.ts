@@ -19,7 +19,7 @@ export interface PublisherOptions {
   readonly topic: string;
   /** Shards that this node owns now. */
   owned(): Iterable<Shard>;
-  published(letters: readonly DeadLetter[]): void;
+  readonly published: (letters: readonly DeadLetter[]) => void;
   onFault(message: string, cause: unknown): void;
 }
 

@@ -30,7 +30,10 @@ function start(env: Environment): ServerProcess {
   const directory = new ConsulDirectory({ settings: consul, applicationId, onRetry });
   const clients = new ShardClients(clusterToken);
   const node = createStatefulNode({
-    ...{ eventLog, directory, settings, logger },
+    eventLog,
+    directory,
+    settings,
+    logger,
     shardApiAt: (url) => clients.at(url),
     registry: createRegistry({ version: VERSION, node: nodeId }),
     onFailure: exitWithMessage,

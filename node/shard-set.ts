@@ -21,7 +21,7 @@ export interface ShardSetOptions {
   readonly rowCacheBytes: number;
   readonly dedupeWindow: number;
   /** Every change of a shard's state, for the log. */
-  onShardState(partition: number, state: ShardState): void;
+  readonly onShardState: (partition: number, state: ShardState) => void;
 }
 
 export class ShardSet implements ShardHost {
