@@ -1,4 +1,4 @@
-// The directory over Consul (DESIGN section 6). Membership is in consul-session.ts, the watch in consul-watch.ts, the keys
+// The directory over Consul. Membership is in consul-session.ts, the watch in consul-watch.ts, the keys
 // in consul-keys.ts, the requests in consul-client.ts.
 //
 // Everything but `watch` and `close` rejects with DirectoryUnavailable within the client's REQUEST_TIMEOUT_MS per request
