@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type FlagsTable, type Help, readArguments } from './cluster/cli.ts';
 import { type Environment, type FieldValues, readSettings } from './cluster/config.ts';
+import type { DirectoryView } from './cluster/directory.ts';
 import { EmbeddedRegistry } from './cluster/embedded-directory.ts';
 import { EmbeddedEventLog } from './cluster/embedded-event-log.ts';
 import type { LogWriter } from './cluster/event-log.ts';
@@ -28,6 +29,9 @@ const NODES = 3;
 const PARTITIONS = 16;
 const APPLICATION_ID = 'inventory';
 const TOPICS = { shipments: 'shipments', sales: 'sales' };
+
+/** How long the banner waits for the shards, which a large log may keep from serving much longer. */
+const FIRST_SHARDS_MS = 30_000;
 
 const START_TABLE = {
   httpHost: PROCESS_TABLE.httpHost,
@@ -65,7 +69,7 @@ class AllInOne implements Service {
   readonly #logger: Logger;
   readonly #registry = new EmbeddedRegistry();
   readonly #clients = new ShardClients(undefined);
-  readonly #demo = new AbortController();
+  readonly #stopping = new AbortController();
   readonly #services: Service[] = [];
   #log: EmbeddedEventLog | undefined;
   #writer: LogWriter | undefined;
@@ -96,13 +100,14 @@ class AllInOne implements Service {
     if (this.#withDemo && isEmpty) await openDemoStores({ writer: this.#writer, topics: TOPICS });
     await Promise.all(nodes.map((node) => node.listen()));
     const { url } = await gateway.listen();
+    await this.#everyPartitionOwned();
     if (this.#withDemo) this.#demoDone = this.#runDemo(this.#writer);
     process.stdout.write(banner(url, { dataDir, withDemo: this.#withDemo }));
     return { url };
   }
 
   async close(): Promise<void> {
-    this.#demo.abort();
+    this.#stopping.abort();
     await this.#demoDone;
     const [gateway, ...nodes] = this.#services;
     await gateway?.close();
@@ -156,9 +161,27 @@ class AllInOne implements Service {
     });
   }
 
+  /** What the banner shows works when pasted: so it waits for the shards to serve, but not for ever. Rejects when stopped. */
+  async #everyPartitionOwned(): Promise<void> {
+    const watching = new AbortController();
+    const stopped = this.#stopping.signal;
+    const owned = new Promise<void>((resolve) => {
+      const onView = ({ owners }: DirectoryView): void => (owners.size === PARTITIONS ? resolve() : undefined);
+      this.#registry.connect().watch(onView, watching.signal);
+    });
+    try {
+      await Promise.race([
+        owned,
+        sleep(FIRST_SHARDS_MS, undefined, { signal: AbortSignal.any([stopped, watching.signal]) }),
+      ]);
+    } finally {
+      watching.abort();
+    }
+  }
+
   #runDemo(writer: LogWriter): Promise<void> {
     return runDemoTraffic({
-      ...{ writer, topics: TOPICS, random: Math.random, signal: this.#demo.signal },
+      ...{ writer, topics: TOPICS, random: Math.random, signal: this.#stopping.signal },
       sleep: (ms, signal) => sleep(ms, undefined, { signal }),
       onFault: (err) => repeated(this.#logger, 'demo', { err }, 'the demo stream could not write'),
     });

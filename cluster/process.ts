@@ -107,11 +107,13 @@ function exitOnUnhandled(logger: Logger): void {
 
 /** An error of listening as a fault of the variable that can mend it. */
 function explainListenError(error: unknown, { httpHost, httpPort }: { httpHost: string; httpPort: number }): unknown {
-  switch (String((error as NodeJS.ErrnoException).code)) {
+  // A process may listen on ports that follow from HTTP_PORT: the error knows which one it was.
+  const { code, port = httpPort } = error as NodeJS.ErrnoException & { readonly port?: number };
+  switch (String(code)) {
     case 'EADDRINUSE':
-      return badConfig([`HTTP_PORT: expected a free port of ${httpHost}, got ${httpPort}, which is taken`]);
+      return badConfig([`HTTP_PORT: expected a free port of ${httpHost}, got ${port}, which is taken`]);
     case 'EACCES':
-      return badConfig([`HTTP_PORT: expected a port that this user may listen on, got ${httpPort}`]);
+      return badConfig([`HTTP_PORT: expected a port that this user may listen on, got ${port}`]);
     case 'EADDRNOTAVAIL':
     case 'ENOTFOUND':
       return badConfig([`HTTP_HOST: expected an address of this machine, got ${httpHost}`]);
