@@ -21,13 +21,14 @@ export async function freePorts(count: number): Promise<number[]> {
   const ports = new Set<number>();
   for (let probe = 0; probe < PROBES_MAX && ports.size < count; probe += 1) {
     const port = PORT_MIN + Math.floor(Math.random() * (PORT_END - PORT_MIN));
-    if (await isFree(port)) ports.add(port);
+    if (await isFreePort(port)) ports.add(port);
   }
   if (ports.size < count) throw new Error(`found ${ports.size} of ${count} free ports in ${PROBES_MAX} probes`);
   return [...ports];
 }
 
-function isFree(port: number): Promise<boolean> {
+/** Whether the port of 127.0.0.1 can be bound now. */
+export function isFreePort(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = createServer();
     probe.once('error', () => resolve(false));
