@@ -12,7 +12,7 @@ import type { LogBatch } from '../cluster/event-log.ts';
 import type { TopicRole } from '../schema/events.ts';
 import type { InventoryKey } from '../schema/inventory-key.ts';
 import { type DecodedBatch, decodeBatch } from './record-batch.ts';
-import type { Missing, Shard } from './shard.ts';
+import type { Shard, Touched } from './shard.ts';
 import type { FoldCounts, ShardDraft } from './shard-draft.ts';
 import type { ShardStore } from './shard-store.ts';
 import type { OutboxEntry } from './dead-letters.ts';
@@ -119,7 +119,7 @@ export class ApplyQueue {
   /** Decodes and folds, a slice at a time. */
   async #fold(group: readonly Item[]): Promise<Map<Shard, ShardDraft>> {
     const drafts = new Map<Shard, ShardDraft>();
-    const parts: { shard: Shard; batch: DecodedBatch; missing: Missing }[] = [];
+    const parts: { shard: Shard; batch: DecodedBatch; touched: Touched }[] = [];
     for (const { shard, role, batch } of group) {
       const draft = drafts.get(shard) ?? shard.newDraft();
       drafts.set(shard, draft);
@@ -130,12 +130,12 @@ export class ApplyQueue {
         holds: (key: InventoryKey) => shard.holds(key),
       };
       const decoded = decodeBatch(batch, options);
-      parts.push({ shard, batch: decoded, missing: shard.touch(draft, decoded) });
+      parts.push({ shard, batch: decoded, touched: shard.touch(draft, decoded) });
       await nextTurn();
     }
     await this.#loadMissing(drafts, parts);
-    for (const { shard, batch } of parts) {
-      drafts.get(shard)?.fold(batch);
+    for (const { shard, batch, touched } of parts) {
+      drafts.get(shard)?.fold(batch, touched.rows);
       await nextTurn();
     }
     return drafts;
@@ -144,15 +144,15 @@ export class ApplyQueue {
   /** One multi-get for all shards of the group. */
   async #loadMissing(
     drafts: ReadonlyMap<Shard, ShardDraft>,
-    parts: readonly { shard: Shard; missing: Missing }[],
+    parts: readonly { shard: Shard; touched: Touched }[],
   ): Promise<void> {
-    const keys = parts.map(({ shard, missing }) => shard.missingKeys(missing));
+    const keys = parts.map(({ shard, touched }) => shard.missingKeys(touched));
     const values = keys.some((list) => list.length > 0) ? await this.#store.getMany(keys.flat()) : [];
     let from = 0;
-    parts.forEach(({ shard, missing }, i) => {
+    parts.forEach(({ shard, touched }, i) => {
       const to = from + (keys[i]?.length ?? 0);
       const draft = drafts.get(shard);
-      if (draft !== undefined) shard.load(draft, missing, values.slice(from, to));
+      if (draft !== undefined) shard.load(draft, touched, values.slice(from, to));
       from = to;
     });
   }

@@ -79,9 +79,9 @@ export class ShardDraft {
     return this.#checkpoint.position[role];
   }
 
-  /** Folds a decoded stretch whose keys are all in `rows`. Stretches of one topic must come in offset order. */
-  fold(batch: DecodedBatch): void {
-    for (const event of batch.events) this.#foldEvent(event);
+  /** Folds a decoded stretch; `touched` are its events' rows, loaded. Stretches of one topic must come in offset order. */
+  fold(batch: DecodedBatch, touched: readonly TouchedRow[]): void {
+    batch.events.forEach((event, i) => this.#foldEvent(event, touched[i]));
     for (const letter of batch.deadLetters) {
       const outbox = this.deadLetters.length < this.#outboxRoom ? this.deadLetters : this.droppedLetters;
       outbox.push({ role: batch.role, letter });
@@ -93,9 +93,8 @@ export class ShardDraft {
     };
   }
 
-  #foldEvent(event: InventoryEvent): void {
+  #foldEvent(event: InventoryEvent, touched: TouchedRow | undefined): void {
     if (event.eventId !== null && this.#isDuplicate(event, event.eventId)) return;
-    const touched = this.rows.get(event.key);
     if (touched === undefined) throw new Error(`a bug: ${event.key} was not loaded before folding`);
     touched.after ??= touched.before === null ? emptyRow() : { ...touched.before };
     if (applyEvent(touched.after, event)) this.counts.applied++;

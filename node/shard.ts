@@ -15,7 +15,7 @@ import { OUTBOX_MAX } from './dead-letters.ts';
 import { DedupeStore } from './dedupe-store.ts';
 import { GenerationCache } from './generation-cache.ts';
 import type { DecodedBatch } from './record-batch.ts';
-import { ShardDraft } from './shard-draft.ts';
+import { ShardDraft, type TouchedRow } from './shard-draft.ts';
 import { decodeHead, type ShardHead } from './shard-head.ts';
 import { ShardKeys } from './shard-keys.ts';
 import { nextShardState, type ShardState, type ShardStateEvent } from './shard-state.ts';
@@ -41,10 +41,12 @@ export interface At<Value> {
   readonly value: Value;
 }
 
-/** What a draft still needs from the store before it can fold. */
-export interface Missing {
-  readonly rows: readonly InventoryKey[];
-  readonly storeIds: readonly string[];
+/** What a batch touches, and what of it the draft still needs from the store before it can fold. */
+export interface Touched {
+  /** Aligned with the batch's events, so that folding needs no look-up. */
+  readonly rows: readonly TouchedRow[];
+  readonly missingRows: readonly InventoryKey[];
+  readonly missingStoreIds: readonly string[];
 }
 
 /** A read whose rows are on disk and not published yet. */
@@ -158,18 +160,22 @@ export class Shard {
   }
 
   /** Takes what `batch` touches into the draft from the caches and answers what the store must give. */
-  touch(draft: ShardDraft, batch: DecodedBatch): Missing {
-    const rows: InventoryKey[] = [];
-    const storeIds: string[] = [];
+  touch(draft: ShardDraft, batch: DecodedBatch): Touched {
+    const rows: TouchedRow[] = [];
+    const missingRows: InventoryKey[] = [];
+    const missingStoreIds: string[] = [];
     draft.decodedTo[batch.role] = Math.max(draft.decodedTo[batch.role], batch.nextOffset);
     for (const { key } of batch.events) {
-      if (draft.rows.has(key)) continue;
-      const before = this.#rows.get(key) ?? null;
-      draft.rows.set(key, { before, after: null });
-      if (before === null && !this.#knowsAllRows) rows.push(key);
-      this.#touchStore(draft, storeOfKey(key), storeIds);
+      let row = draft.rows.get(key);
+      if (row === undefined) {
+        row = { before: this.#rows.get(key) ?? null, after: null };
+        draft.rows.set(key, row);
+        if (row.before === null && !this.#knowsAllRows) missingRows.push(key);
+        this.#touchStore(draft, storeOfKey(key), missingStoreIds);
+      }
+      rows.push(row);
     }
-    return { rows, storeIds };
+    return { rows, missingRows, missingStoreIds };
   }
 
   /** Whether a row that is not cached does not exist. Asked after each look-up: what is gone by then makes it false. */
@@ -185,21 +191,22 @@ export class Shard {
   }
 
   /** Store keys of what is missing, rows first. */
-  missingKeys(missing: Missing): Buffer[] {
+  missingKeys(touched: Touched): Buffer[] {
     return [
-      ...missing.rows.map((key) => this.keys.row(key)),
-      ...missing.storeIds.map((id) => this.keys.storeTotals(id)),
+      ...touched.missingRows.map((key) => this.keys.row(key)),
+      ...touched.missingStoreIds.map((id) => this.keys.storeTotals(id)),
     ];
   }
 
-  /** Hands the draft the stored values of `missingKeys(missing)`, aligned. */
-  load(draft: ShardDraft, missing: Missing, values: readonly (Buffer | null)[]): void {
-    missing.rows.forEach((key, i) => {
+  /** Hands the draft the stored values of `missingKeys(touched)`, aligned. */
+  load(draft: ShardDraft, touched: Touched, values: readonly (Buffer | null)[]): void {
+    touched.missingRows.forEach((key, i) => {
       const bytes = values[i] ?? null;
-      if (bytes !== null) draft.rows.set(key, { before: decodeRow(bytes), after: null });
+      const row = draft.rows.get(key);
+      if (bytes !== null && row !== undefined) row.before = decodeRow(bytes);
     });
-    missing.storeIds.forEach((storeId, i) => {
-      const bytes = values[missing.rows.length + i] ?? null;
+    touched.missingStoreIds.forEach((storeId, i) => {
+      const bytes = values[touched.missingRows.length + i] ?? null;
       if (bytes !== null) draft.storeTotals.set(storeId, decodeStoredTotals(bytes));
     });
   }
