@@ -18,7 +18,8 @@ import { itemPage, itemTotals, storePage } from './shard-scan.ts';
 
 /** The node's shards, as far as reading needs them. */
 export interface ReadableShards {
-  readonly incarnation: string;
+  /** The present incarnation and, for callers who have not heard of it yet, the one before. */
+  incarnations(): readonly string[];
   readonly partitions: number;
   /** The shard of a partition, undefined where this node holds none. */
   shard(partition: number): Shard | undefined;
@@ -39,13 +40,17 @@ export class ShardReads implements ShardApi {
 
   /** Answers in order. Rejects with TOPOLOGY_MISMATCH where the caller means another deployment. */
   async read(request: ReadsRequest): Promise<readonly ShardAnswer[]> {
-    const { incarnation } = this.#shards;
-    if (request.incarnation !== incarnation) {
-      throw new InventoryError('TOPOLOGY_MISMATCH', `expected incarnation ${incarnation}, got ${request.incarnation}`);
+    const incarnations = this.#shards.incarnations();
+    if (!incarnations.includes(request.incarnation)) {
+      throw new InventoryError(
+        'TOPOLOGY_MISMATCH',
+        `expected incarnation ${incarnations.join(' or ')}, got ${request.incarnation}`,
+      );
     }
     const answers = request.reads.map((read) => this.#answer(read));
     // Most requests are answered from memory: a promise per read would be most of their cost.
-    return answers.some((answer) => answer instanceof Promise) ? Promise.all(answers) : (answers as ShardAnswer[]);
+    if (!answers.some((answer) => answer instanceof Promise)) return answers as ShardAnswer[];
+    return Promise.all(answers.map((answer) => Promise.resolve(answer)));
   }
 
   #answer(read: ShardRead): ShardAnswer | Promise<ShardAnswer> {

@@ -22,7 +22,7 @@ import { mergeRoutingTable, type RoutingTable } from '../cluster/routing-table.t
 import { deadLettersTopic } from '../cluster/shared-settings.ts';
 import { VERSION } from '../cluster/version.ts';
 import { InventoryError } from '../schema/errors.ts';
-import { COUNT_MAX, TOPIC_ROLES } from '../schema/events.ts';
+import { COUNT_MAX, type TopicRole } from '../schema/events.ts';
 import { ROW_VERSION } from '../schema/inventory-row.ts';
 import { type ShardApi, type ShardStatus } from '../schema/shard-api.ts';
 import type { Topology } from '../schema/topology.ts';
@@ -370,7 +370,7 @@ async function openStore(dataDir: string): Promise<ShardStore> {
 }
 
 function statusOf(shard: Shard, ingest: Ingest): ShardStatus {
-  const progress = (role: (typeof TOPIC_ROLES)[number]) => ({
+  const progress = (role: TopicRole) => ({
     nextOffset: shard.position[role],
     endOffset: ingest.endOffset(shard.partition, role),
   });
