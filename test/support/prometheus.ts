@@ -59,7 +59,8 @@ function parseSample(line: string): Sample {
   if (match === null) throw new Error(`no line of the exposition format: ${line}`);
   const [, name = '', labels = '', text = ''] = match;
   const value = Number(text.replace('+Inf', 'Infinity').replace('-Inf', '-Infinity'));
-  if (Number.isNaN(value) && text !== 'NaN') throw new Error(`no number in ${line}`);
+  // Scrapers take any case of it; the library writes `Nan`.
+  if (Number.isNaN(value) && text.toLowerCase() !== 'nan') throw new Error(`no number in ${line}`);
   return { name, labels: parseLabels(labels), value };
 }
 
