@@ -7,7 +7,7 @@ import type { HttpService } from './http-service.ts';
 
 const ROUNDS_TIMEOUT_MS = 60_000;
 /** Of each kind; more would say no more. */
-const KEPT_MAX = 50;
+const KEPT_MAX = 10;
 
 export class ReadWatch implements AsyncDisposable {
   readonly wrong: string[] = [];
@@ -18,8 +18,9 @@ export class ReadWatch implements AsyncDisposable {
   #rounds = 0;
   #ended = false;
 
-  /** Starts at once; `oracle` must not change. */
+  /** Starts at once; `oracle` must not change, and must know some key. */
   constructor(oracle: ClusterOracle, via: readonly HttpService[]) {
+    if (oracle.keys.length === 0) throw new Error('there is nothing to read yet');
     this.#oracle = oracle;
     this.#via = via;
     this.#done = this.#run();

@@ -161,6 +161,8 @@ describeWithServices('a cluster on Kafka and Consul', ['kafka', 'consul'], () =>
     const { cluster, consul } = await startCounting(1);
     await using _ = cluster;
     const owners = await ownedBy(consul, ['node-1']);
+    await cluster.produce(stock(['10']));
+    await cluster.allKeysCorrect();
     const reads = cluster.watchReads();
     const second = await cluster.launchNode('node-1', {
       HTTP_PORT: String(await freePort()),
