@@ -70,7 +70,9 @@ export async function startBenchCluster(size: BenchSize): Promise<BenchCluster> 
 /** Resolves once `/readyz` answers 200: a node's first placed shards serve, a gateway has a routing table. */
 export async function ready({ url, process }: BenchProcess): Promise<void> {
   const check = async (): Promise<boolean> => (await fetch(`${url}/readyz`).catch(() => undefined))?.status === 200;
-  await eventually(`${process.name} is ready`, check, { timeoutMs: START_TIMEOUT_MS, intervalMs: 20 });
+  const exited = process.exited.then(() => Promise.reject(process.failure('exited before it was ready')));
+  const isReady = eventually(`${process.name} is ready`, check, { timeoutMs: START_TIMEOUT_MS, intervalMs: 20 });
+  await Promise.race([isReady, exited]);
 }
 
 async function fillTopics(brokers: string, size: BenchSize): Promise<void> {
