@@ -4,6 +4,7 @@
 // later call fails; it also keeps to leaders that have moved. So a client that has failed is thrown away, and a question
 // that an old client failed at is put to a fresh one once more.
 
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Admin } from 'kafkajs';
 import { InventoryError } from '../schema/errors.ts';
@@ -126,6 +127,8 @@ export class KafkaAdmin {
 
   #connect(): AdminClient {
     const abandoned = new AbortController();
+    // One for each question that is under way.
+    setMaxListeners(0, abandoned.signal);
     const admin = this.#connection.createClient({ abandoned: abandoned.signal }).admin();
     const connected = admin.connect().then(() => admin);
     return { connected, abandoned: abandoned.signal, abandon: () => abandoned.abort() };
