@@ -6,12 +6,13 @@
 // is kept as a 64-bit fingerprint (two ids of one window share one with a chance below 1 in 10^14) and offsets are
 // relative to their generation. Two generations, each at most `window` offsets long, make forgetting free.
 //
-// Stored chunk, one per applied batch that carried ids: entries of 20 bytes: fingerprint (2 × u32), offset (f64), count (i32).
+// Stored chunk, one per applied batch that carried ids: entries of 20 bytes: fingerprint (2 × i32), offset (f64), count (i32).
 
 const ENTRY_BYTES = 20;
 const SLOTS_MIN = 64;
 const LOAD_MAX = 0.75;
 
+/** An id as it was seen. The lanes of its fingerprint are signed: V8 keeps such integers without allocating. */
 export interface Sighting {
   readonly high: number;
   readonly low: number;
@@ -60,8 +61,8 @@ class SightingTable {
   readonly base: number;
   #mask = SLOTS_MIN - 1;
   #used = 0;
-  #highs = new Uint32Array(SLOTS_MIN);
-  #lows = new Uint32Array(SLOTS_MIN);
+  #highs = new Int32Array(SLOTS_MIN);
+  #lows = new Int32Array(SLOTS_MIN);
   /** Offset − base + 1; 0 = free. */
   #places = new Uint32Array(SLOTS_MIN);
   #counts = new Int32Array(SLOTS_MIN);
@@ -103,8 +104,8 @@ class SightingTable {
     const slots = places.length * 2;
     this.#mask = slots - 1;
     this.#used = 0;
-    this.#highs = new Uint32Array(slots);
-    this.#lows = new Uint32Array(slots);
+    this.#highs = new Int32Array(slots);
+    this.#lows = new Int32Array(slots);
     this.#places = new Uint32Array(slots);
     this.#counts = new Int32Array(slots);
     for (let i = 0; i < places.length; i++) {
@@ -117,19 +118,25 @@ class SightingTable {
 export function fingerprint(key: string, eventId: string): { high: number; low: number } {
   let high = 0x9e3779b9;
   let low = 0x85ebca6b;
-  const text = `${key} ${eventId}`;
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
+  const length = key.length + 1 + eventId.length;
+  for (let i = 0; i < length; i++) {
+    const code = charAt(key, eventId, i);
     high = (Math.imul(high ^ code, 0x01000193) + (high >>> 15)) | 0;
     low = Math.imul(low ^ code, 0x5bd1e995) ^ (low >>> 13);
   }
   return { high: mix(high ^ low), low: mix(low + Math.imul(high, 0x27d4eb2f)) };
 }
 
+/** Code of character `i` of the key, a space and the event id, without joining them. */
+function charAt(key: string, eventId: string, i: number): number {
+  if (i === key.length) return 0x20;
+  return i < key.length ? key.charCodeAt(i) : eventId.charCodeAt(i - key.length - 1);
+}
+
 function mix(lane: number): number {
   let h = Math.imul(lane ^ (lane >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-  return (h ^ (h >>> 16)) >>> 0;
+  return h ^ (h >>> 16);
 }
 
 /** Stored form of a batch's sightings. */
@@ -137,8 +144,8 @@ export function encodeSightings(sightings: readonly Sighting[]): Buffer {
   const bytes = Buffer.allocUnsafe(sightings.length * ENTRY_BYTES);
   sightings.forEach((sighting, i) => {
     const at = i * ENTRY_BYTES;
-    bytes.writeUInt32LE(sighting.high, at);
-    bytes.writeUInt32LE(sighting.low, at + 4);
+    bytes.writeInt32LE(sighting.high, at);
+    bytes.writeInt32LE(sighting.low, at + 4);
     bytes.writeDoubleLE(sighting.offset, at + 8);
     bytes.writeInt32LE(sighting.count, at + 16);
   });
@@ -151,8 +158,8 @@ export function decodeSightings(bytes: Buffer): Sighting[] {
     throw new RangeError(`expected dedupe entries of ${ENTRY_BYTES} bytes, got ${bytes.length}`);
   return Array.from({ length: bytes.length / ENTRY_BYTES }, (_, i) => {
     const at = i * ENTRY_BYTES;
-    const high = bytes.readUInt32LE(at);
-    const low = bytes.readUInt32LE(at + 4);
+    const high = bytes.readInt32LE(at);
+    const low = bytes.readInt32LE(at + 4);
     return { high, low, offset: bytes.readDoubleLE(at + 8), count: bytes.readInt32LE(at + 16) };
   });
 }

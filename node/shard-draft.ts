@@ -101,7 +101,8 @@ export class ShardDraft {
   }
 
   #isDuplicate(event: InventoryEvent, eventId: string): boolean {
-    const sighting = { ...fingerprint(event.key, eventId), offset: event.offset, count: event.count };
+    const { high, low } = fingerprint(event.key, eventId);
+    const sighting = { high, low, offset: event.offset, count: event.count };
     const verdict = this.#windows[event.role].note(sighting);
     this.#sightings[event.role].push(sighting);
     if (verdict === 'first') return false;
