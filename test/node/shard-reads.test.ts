@@ -202,19 +202,32 @@ describe('a read of rows that are stored and not published yet', () => {
   );
 });
 
-test('an answer read before anything was stored is of the start, even if the first commit comes in between', async () => {
-  const node = await TestNode.open([0]);
-  node.serve();
-  const snapshotRead = node.shard(0).atSnapshot((snapshot) => snapshot.getMany([node.shard(0).keys.row(KEY)]));
-  const gate = closedGate();
-  const slow = node.shard(0).atSnapshot(async (snapshot) => {
-    await gate.opened;
-    return snapshot.getMany([node.shard(0).keys.row(KEY)]);
+describe('an answer of the store that is late', () => {
+  test('is of the start if nothing was stored when it was read, even if the first commit came meanwhile', async () => {
+    const gate = closedGate();
+    const node = await TestNode.open([0], answeringLate(openMemoryStore(), { snapshots: gate.opened }));
+    node.serve();
+    const reading = node.read([pageRead(storeOf(KEY))]);
+    await node.apply(0, [KEY]);
+    gate.open();
+    const start = { ok: true, position: { shipments: 0, sales: 0 }, value: { rows: [], scannedTo: null } };
+    expect(await reading).toEqual([start]);
   });
-  await node.apply(0, [KEY]);
-  gate.open();
-  const start = { position: { shipments: 0, sales: 0 }, value: [null] };
-  expect(await Promise.all([snapshotRead, slow])).toEqual([start, start]);
+
+  test('does not put an older row over a newer one in the cache', async () => {
+    const gate = closedGate();
+    const inner = openMemoryStore();
+    await (await TestNode.open([0], inner)).apply(0, [KEY]);
+    const late = { reads: gate.opened };
+    const node = await TestNode.open([0], answeringLate(inner, late));
+    node.serve();
+    const rows: ShardRead[] = [{ kind: 'rows', partition: 0, keys: [KEY] }];
+    const reading = node.read(rows);
+    await node.apply(0, [OTHER_KEY, KEY]);
+    gate.open();
+    expect(await reading).toMatchObject([{ position: { shipments: 1 }, value: [{ received: 1 }] }]);
+    expect(await node.read(rows)).toMatchObject([{ position: { shipments: 2 }, value: [{ received: 2 }] }]);
+  });
 });
 
 /** Shards of one store behind ShardReads. */
@@ -275,6 +288,38 @@ class TestNode {
   read(reads: readonly ShardRead[]): Promise<readonly ShardAnswer[]> {
     return this.reads.read({ incarnation: INCARNATION, reads });
   }
+}
+
+/** `inner`, but that what its snapshots read, and the first read of a head with one row, is answered only once that resolves. */
+function answeringLate(
+  inner: ShardStore,
+  late: { readonly snapshots?: Promise<void>; reads?: Promise<void> | undefined },
+): ShardStore {
+  const hold = async <Value>(answer: Promise<Value>, until: Promise<void> | undefined): Promise<Value> => {
+    const value = await answer;
+    await until;
+    return value;
+  };
+  const holdFirst = <Value>(answer: Promise<Value>): Promise<Value> => {
+    const until = late.reads;
+    late.reads = undefined;
+    return hold(answer, until);
+  };
+  return {
+    getMany: (keys) => (keys.length === 2 ? holdFirst(inner.getMany(keys)) : inner.getMany(keys)),
+    scan: (range) => inner.scan(range),
+    write: (fill) => inner.write(fill),
+    snapshot: () => {
+      const snapshot = inner.snapshot();
+      return {
+        getMany: (keys) => hold(snapshot.getMany(keys), late.snapshots),
+        scan: (range) => snapshot.scan(range),
+        release: () => snapshot.release(),
+      };
+    },
+    stats: () => inner.stats(),
+    close: () => inner.close(),
+  };
 }
 
 /** A serving node whose first commit can be read from the store and has not returned. */
