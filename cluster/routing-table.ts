@@ -25,6 +25,8 @@ export interface Route {
   readonly url: string;
   /** 0: the owner of an earlier incarnation, nobody has acquired the partition since. */
   readonly epoch: number;
+  /** Under which the node acquired the partition, and which it therefore knows; it may not have heard of a later one yet. */
+  readonly incarnation: string;
   /** False: the node has left the directory since, or has not told its URL; a read there will most likely fail at once. */
   readonly live: boolean;
 }
@@ -45,7 +47,7 @@ export function mergeRoutingTable(table: RoutingTable | undefined, view: Directo
   if (topology === null) return table;
   const owners = new Map<number, Route>();
   for (let partition = 0; partition < topology.partitions; partition++) {
-    const route = mergeRoute(knownRoute(table, topology, partition), view.owners.get(partition), nodes);
+    const route = mergeRoute(knownRoute(table, topology, partition), view.owners.get(partition), { topology, nodes });
     if (route !== undefined) owners.set(partition, route);
   }
   return { incarnation: topology.incarnation, partitions: topology.partitions, nodes, owners };
@@ -79,12 +81,15 @@ function knownRoute(table: RoutingTable | undefined, topology: Topology, partiti
 function mergeRoute(
   known: Route | undefined,
   owner: Ownership | undefined,
-  nodes: ReadonlyMap<string, NodeEntry>,
+  { topology, nodes }: { readonly topology: Topology; readonly nodes: ReadonlyMap<string, NodeEntry> },
 ): Route | undefined {
-  const latest = owner !== undefined && owner.epoch >= (known?.epoch ?? BEFORE_ALL_EPOCHS) ? owner : known;
+  const isNews = owner !== undefined && owner.epoch >= (known?.epoch ?? BEFORE_ALL_EPOCHS);
+  const latest = isNews ? { ...owner, incarnation: topology.incarnation } : known;
   if (latest === undefined) return undefined;
   const node = nodes.get(latest.nodeId);
   // An owner whose entry is missing keeps the URL it was last known by.
   const url = node?.url ?? (known?.nodeId === latest.nodeId ? known.url : undefined);
-  return url === undefined ? known : { nodeId: latest.nodeId, url, epoch: latest.epoch, live: node !== undefined };
+  if (url === undefined) return known;
+  const { nodeId, epoch, incarnation } = latest;
+  return { nodeId, url, epoch, incarnation, live: node !== undefined };
 }

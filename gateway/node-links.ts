@@ -21,10 +21,13 @@ export interface NodeLinksOptions {
   readonly lingerMs: number;
 }
 
+/** Batchers of a node: for the present incarnation and for what it acquired under the one before. */
+const BATCHERS_MAX = 2;
+
 interface OpenLink {
   readonly link: NodeLink;
-  incarnation: string;
-  batcher: ReadBatcher;
+  /** By incarnation, the oldest first. */
+  readonly batchers: Map<string, ReadBatcher>;
 }
 
 export class NodeLinks {
@@ -37,8 +40,8 @@ export class NodeLinks {
   }
 
   /** Asks a node with the next request to it. Rejects as ReadBatcher.ask does. */
-  ask(route: Route, incarnation: string, lookup: Lookup, deadlineAt: number): Promise<LookupAnswer> {
-    return this.#linkTo(route.url, incarnation).batcher.ask(lookup, deadlineAt);
+  ask(route: Route, lookup: Lookup, deadlineAt: number): Promise<LookupAnswer> {
+    return this.#batcherFor(route).ask(lookup, deadlineAt);
   }
 
   /** Lets go of the nodes that `table` no longer names. */
@@ -64,12 +67,23 @@ export class NodeLinks {
     await Promise.all(links.map(async (link) => link.close?.()));
   }
 
-  #linkTo(url: string, incarnation: string): OpenLink {
-    const present = this.#open.get(url);
-    if (present?.incarnation === incarnation) return present;
-    const link = present?.link ?? this.#options.open(url);
+  #batcherFor({ url, incarnation }: Route): ReadBatcher {
+    const { link, batchers } = this.#linkTo(url);
+    const present = batchers.get(incarnation);
+    if (present !== undefined) return present;
     const { now, onRequestEnd } = this.#options;
-    const opened = { link, incarnation, batcher: new ReadBatcher({ api: link, incarnation, now, onRequestEnd }) };
+    const batcher = new ReadBatcher({ api: link, incarnation, now, onRequestEnd });
+    batchers.set(incarnation, batcher);
+    const [oldest] = batchers.keys();
+    // What it has under way it finishes all the same.
+    if (batchers.size > BATCHERS_MAX && oldest !== undefined) batchers.delete(oldest);
+    return batcher;
+  }
+
+  #linkTo(url: string): OpenLink {
+    const present = this.#open.get(url);
+    if (present !== undefined) return present;
+    const opened = { link: this.#options.open(url), batchers: new Map<string, ReadBatcher>() };
     this.#open.set(url, opened);
     return opened;
   }

@@ -96,11 +96,11 @@ export class Router {
     const owner = ownerOf(table, lookup.partition);
     if (owner === undefined) return this.#askAgain(lookupIn, scope, { failure: nobodyOwns(lookup.partition) });
     try {
-      return served(owner, await this.#options.links.ask(owner, table.incarnation, lookup, scope.deadlineAt));
+      return served(owner, await this.#options.links.ask(owner, lookup, scope.deadlineAt));
     } catch (error) {
       const failure = toInventoryError(error);
       if (!REROUTED.has(failure.code)) throw failure;
-      return this.#askAgain(lookupIn, scope, { failure, owner, incarnation: table.incarnation });
+      return this.#askAgain(lookupIn, scope, { failure, owner });
     }
   }
 
@@ -108,7 +108,7 @@ export class Router {
   async #askAgain(
     lookupIn: (table: RoutingTable) => Lookup,
     scope: RequestScope,
-    first: { readonly failure: InventoryError; readonly owner?: Route; readonly incarnation?: string },
+    first: { readonly failure: InventoryError; readonly owner?: Route },
   ): Promise<Served<unknown>> {
     const { links, now, onReroute, routes } = this.#options;
     const timeoutMs = Math.min(REROUTE_WAIT_MS, scope.deadlineAt - now());
@@ -120,7 +120,7 @@ export class Router {
     if (now() >= scope.deadlineAt) throw this.#publicFailure(first.failure, lookup.partition);
     onReroute(first.failure.code);
     try {
-      return served(owner, await links.ask(owner, table.incarnation, lookup, scope.deadlineAt));
+      return served(owner, await links.ask(owner, lookup, scope.deadlineAt));
     } catch (error) {
       throw this.#publicFailure(toInventoryError(error), lookup.partition);
     }
@@ -147,16 +147,12 @@ export class Router {
 }
 
 /** An owner other than the one that failed: another node, a later epoch, or any of another incarnation. */
-function anotherOwner(
-  table: RoutingTable,
-  partition: number,
-  first: { readonly owner?: Route; readonly incarnation?: string },
-): Route | undefined {
+function anotherOwner(table: RoutingTable, partition: number, first: { readonly owner?: Route }): Route | undefined {
   const owner = ownerOf(table, partition);
   const same =
     owner?.nodeId === first.owner?.nodeId &&
     owner?.epoch === first.owner?.epoch &&
-    table.incarnation === first.incarnation;
+    owner?.incarnation === first.owner?.incarnation;
   return same ? undefined : owner;
 }
 

@@ -39,12 +39,13 @@ export class CountReads {
     const table = this.#options.table();
     if (table === undefined) throw new InventoryError('NOT_READY', 'this node has not joined the cluster yet');
     const partition = partitionOfKey(key, table.partitions);
-    const request = { incarnation: table.incarnation, reads: [{ kind: 'rows' as const, partition, keys: [key] }] };
-    const [here] = await local.read(request, { deadlineMs: FORWARD_DEADLINE_MS });
+    const reads = [{ kind: 'rows' as const, partition, keys: [key] }];
+    const options = { deadlineMs: FORWARD_DEADLINE_MS };
+    const [here] = await local.read({ incarnation: table.incarnation, reads }, options);
     if (here?.ok === true) return { row: rowOf(here), served: { nodeId, forwarded: false } };
     const owner = ownerOf(table, partition);
     if (owner === undefined || owner.nodeId === nodeId) throw unavailable(partition, here);
-    const [there] = await shardApiAt(owner.url).read(request, { deadlineMs: FORWARD_DEADLINE_MS });
+    const [there] = await shardApiAt(owner.url).read({ incarnation: owner.incarnation, reads }, options);
     if (there?.ok !== true) throw unavailable(partition, there);
     return { row: rowOf(there), served: { nodeId: owner.nodeId, forwarded: true } };
   }

@@ -18,7 +18,7 @@ import { itemPage, itemTotals, storePage } from './shard-scan.ts';
 
 /** The node's shards, as far as reading needs them. */
 export interface ReadableShards {
-  /** The present incarnation and, for callers who have not heard of it yet, the one before. */
+  /** The present incarnation and, for callers who have not heard of it yet, those before. */
   incarnations(): readonly string[];
   readonly partitions: number;
   /** The shard of a partition, undefined where this node holds none. */

@@ -14,7 +14,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { badConfig } from '../cluster/config.ts';
-import type { Directory } from '../cluster/directory.ts';
+import type { Directory, DirectoryView } from '../cluster/directory.ts';
 import type { EventLog, LogWriter } from '../cluster/event-log.ts';
 import { closeServer, listenOn } from '../cluster/http-listener.ts';
 import { repeated } from '../cluster/logger.ts';
@@ -25,7 +25,7 @@ import { InventoryError } from '../schema/errors.ts';
 import { COUNT_MAX, type TopicRole } from '../schema/events.ts';
 import { ROW_VERSION } from '../schema/inventory-row.ts';
 import { type ShardApi, type ShardStatus } from '../schema/shard-api.ts';
-import type { Topology } from '../schema/topology.ts';
+import { type Topology, topologyMismatch } from '../schema/topology.ts';
 import { ApplyQueue } from './apply-queue.ts';
 import type { NodeSettings } from './config.ts';
 import { CountReads } from './count-reads.ts';
@@ -83,7 +83,7 @@ export class StatefulNode {
   readonly #stopping = new AbortController();
   #store: ShardStore | undefined;
   #running: Running | undefined;
-  /** The present one and the one before, for gateways that have not heard of the new one yet. */
+  /** The present one first, then those before, for gateways that have not heard of the newer ones yet. */
   #incarnations: readonly string[] = [];
   #table: RoutingTable | undefined;
   #wasReady = false;
@@ -209,14 +209,11 @@ export class StatefulNode {
       version: VERSION,
       standbyReplicas: 0,
       onTopology: (next) => {
-        this.#incarnations = [next.incarnation, ...this.#incarnations.slice(0, 1)];
         writeStoreIdentity(store, { applicationId, topology: next }).catch((err: unknown) =>
           this.#fault('the store failed', err),
         );
       },
-      onView: (view) => {
-        this.#table = mergeRoutingTable(this.#table, view);
-      },
+      onView: (view) => this.#follow(view, topology),
       onMove: (reason) => this.#metrics.shardMoves.inc({ reason }),
       onFailure: (error) => this.#options.onFailure(error),
       onRetry: (err) => this.#fault('the directory failed; trying again', err),
@@ -225,6 +222,15 @@ export class StatefulNode {
       sleep: pause,
       random: Math.random,
     });
+  }
+
+  /** Takes a new incarnation in at once, before anything is acquired under it: gateways may know it already (I7). */
+  #follow(view: DirectoryView, mine: Topology): void {
+    this.#table = mergeRoutingTable(this.#table, view);
+    const { topology } = view;
+    if (topology === null || topology.incarnation === this.#incarnations[0]) return;
+    if (topologyMismatch(mine, topology) !== undefined) return;
+    this.#incarnations = [topology.incarnation, ...this.#incarnations].slice(0, INCARNATIONS_MAX);
   }
 
   #createPublisher(
@@ -356,6 +362,8 @@ export class StatefulNode {
 
 /** Time kept back from the drain for closing the store and the connections. */
 const CLOSING_MS = 3_000;
+/** Incarnations of this node's life that a gateway may still mean. */
+const INCARNATIONS_MAX = 8;
 /** Coordinates of dropped dead letters in one log line. */
 const DROPPED_SHOWN_MAX = 20;
 

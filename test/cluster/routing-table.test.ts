@@ -22,8 +22,8 @@ describe('mergeRoutingTable', () => {
 
   it('routes to the owner under the URL of its entry', () => {
     const table = tableOf(view({ nodes: ['a', 'b'], owners: { 0: ['a', 3], 2: ['b', 1] } }));
-    expect(ownerOf(table, 0)).toEqual({ nodeId: 'a', url: 'http://a', epoch: 3, live: true });
-    expect(ownerOf(table, 2)).toEqual({ nodeId: 'b', url: 'http://b', epoch: 1, live: true });
+    expect(ownerOf(table, 0)).toEqual({ nodeId: 'a', url: 'http://a', epoch: 3, incarnation: 'first', live: true });
+    expect(ownerOf(table, 2)).toEqual({ nodeId: 'b', url: 'http://b', epoch: 1, incarnation: 'first', live: true });
     expect(ownerOf(table, 1)).toBeUndefined();
     expect(ownerOf(table, 99)).toBeUndefined();
   });
@@ -36,9 +36,9 @@ describe('mergeRoutingTable', () => {
   it('keeps the URL of an owner that is gone, and says that it is', () => {
     const owned = tableOf(view({ nodes: ['a'], owners: { 0: ['a', 3] } }));
     const gone = tableOf(view({ nodes: ['b'] }), owned);
-    expect(ownerOf(gone, 0)).toEqual({ nodeId: 'a', url: 'http://a', epoch: 3, live: false });
+    expect(ownerOf(gone, 0)).toEqual({ nodeId: 'a', url: 'http://a', epoch: 3, incarnation: 'first', live: false });
     const replaced = tableOf(view({ nodes: ['b'], owners: { 0: ['b', 4] } }), gone);
-    expect(ownerOf(replaced, 0)).toEqual({ nodeId: 'b', url: 'http://b', epoch: 4, live: true });
+    expect(ownerOf(replaced, 0)).toEqual({ nodeId: 'b', url: 'http://b', epoch: 4, incarnation: 'first', live: true });
   });
 
   it('follows an owner that comes back under another URL', () => {
@@ -68,10 +68,11 @@ describe('mergeRoutingTable', () => {
     const topology = { ...TOPOLOGY, incarnation: 'second' };
     const after = tableOf(view({ topology, nodes: ['a', 'b'], owners: { 0: ['b', 1] } }), before);
     expect(after.incarnation).toBe('second');
-    expect(ownerOf(after, 0)).toMatchObject({ nodeId: 'b', epoch: 1 });
-    expect(ownerOf(after, 1)).toMatchObject({ nodeId: 'a', epoch: 0 });
+    expect(ownerOf(after, 0)).toMatchObject({ nodeId: 'b', epoch: 1, incarnation: 'second' });
+    // The node may not have heard of the second one yet.
+    expect(ownerOf(after, 1)).toMatchObject({ nodeId: 'a', epoch: 0, incarnation: 'first' });
     const later = tableOf(view({ topology, nodes: ['a', 'b'], owners: { 0: ['b', 1], 1: ['b', 1] } }), after);
-    expect(ownerOf(later, 1)).toMatchObject({ nodeId: 'b', epoch: 1 });
+    expect(ownerOf(later, 1)).toMatchObject({ nodeId: 'b', epoch: 1, incarnation: 'second' });
   });
 
   it('forgets everything when a new incarnation has another partition count', () => {

@@ -135,6 +135,16 @@ describe('a new incarnation', () => {
     expect(reroutes).toEqual([]);
   });
 
+  test('is kept from a node that has acquired nothing under it: it may not have heard of it', async () => {
+    const { cluster, owner } = clusterWithRow();
+    const { reroutes, router, scope } = routerOver(cluster);
+    const topology = { ...cluster.topology(), incarnation: 'incarnation-2' };
+    cluster.directory.show({ topology, nodes: new Map(), owners: new Map() });
+    expect(router.table().incarnation).toBe('incarnation-2');
+    await expect(router.row(KEY, scope())).resolves.toMatchObject({ nodeId: owner.nodeId });
+    expect(reroutes).toEqual([]);
+  });
+
   test('with another partition count ends a fan-out that began under the old one', async () => {
     const { cluster, partition, owner } = clusterWithRow();
     const { router, scope } = routerOver(cluster);

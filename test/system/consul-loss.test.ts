@@ -130,7 +130,8 @@ describeWithServices('a cluster that loses Consul', ['kafka', 'consul'], () => {
     expect(await movesOf(cluster)).toBe(moves);
   });
 
-  // Twice, for what a node or a gateway keeps of the incarnation before must be that of the last, not of the first.
+  // Twice, for what a node or a gateway keeps of the incarnation before must be that of the last, not of the first; and the
+  // second time after so long that everyone tries again but now and then, so some hear of the new one well before others.
   it('replaces the incarnation when Consul comes back empty, twice, and no read fails', async () => {
     await using consul = await startConsul();
     const { cluster, view, owners } = await settled(consul);
@@ -141,6 +142,7 @@ describeWithServices('a cluster that loses Consul', ['kafka', 'consul'], () => {
     for (const storeId of ['20', '21']) {
       await consul.kill();
       await allConnected(cluster, false);
+      if (storeId === '21') await cluster.gateways[0]?.process.waitForLine(/"repeated":.*a request to Consul failed/);
       await consul.start();
       await ownedAgain(view, owners);
       const incarnation = await view.incarnation();
