@@ -31,10 +31,10 @@ const HEARTBEAT_MS = 3_000;
 /**
  * Longest time from one fetch to the next for which the second is taken to go on in the same log. Idle, it is FETCH_WAIT_MS
  * and little more; a topic can be deleted, made again and filled a little in a quarter of a second. After a fetch that
- * brought records it is their handlers' time, and a log that has records to bring is not filled again that fast.
+ * brought records it is their handlers' time too; a shorter limit would cost a busy reader more than it could find.
  */
 const IDLE_FETCH_GAP_MAX_MS = 300;
-const BUSY_FETCH_GAP_MAX_MS = 2_000;
+const BUSY_FETCH_GAP_MAX_MS = 1_000;
 /** Batches handled at a time; kafkajs wakes each of these workers on every fetch, so not many more than are of use. */
 const HANDLERS_MAX = 32;
 /** For leaving the group and closing connections in good order; then they are cut. */
@@ -205,6 +205,7 @@ export class KafkaConsumer {
     if (gapMs <= gapMaxMs) return;
     // What follows is read from verified places on, however long it takes to come to that.
     this.#fetchedAt.clear();
+    this.#connection.log('debug', 'nothing was fetched for a while; what comes next is verified', { gapMs });
     this.#events.onCut();
   }
 
