@@ -25,6 +25,17 @@ async function createTopic(brokers: string, name: string): Promise<string> {
   return topic;
 }
 
+/** Whether `asking` fails for want of an answer. A stop signal takes effect in its own time: one answer may still slip out. */
+async function timesOut(asking: Promise<unknown>): Promise<boolean> {
+  try {
+    await asking;
+    return false;
+  } catch (error) {
+    if (!/timed? ?out/i.test((error as Error).message)) throw error;
+    return true;
+  }
+}
+
 /** Asks once, on a connection of its own, and waits half a second at most. */
 async function listTopics(brokers: string): Promise<string[]> {
   const limits = { connectionTimeout: 500, requestTimeout: 500, retry: { retries: 0 } };
@@ -97,7 +108,7 @@ describeWithServices('a Kafka for tests', ['kafka'], () => {
     await using kafka = await startKafka();
     const ask = (): Promise<string[]> => listTopics(kafka.brokers);
     kafka.pause();
-    await expect(ask()).rejects.toThrow(/timed? ?out/i);
+    await eventually('kafka answers no more', () => timesOut(ask()));
     kafka.resume();
     expect(await eventually('kafka answers again', ask)).toEqual([]);
   });
@@ -174,7 +185,7 @@ describeWithServices('a Consul for tests', ['consul'], () => {
     const ask = (timeoutMs: number): Promise<Response> =>
       fetch(`http://${server.address}/v1/status/leader`, { signal: AbortSignal.timeout(timeoutMs) });
     server.pause();
-    await expect(ask(300)).rejects.toThrow(/timeout/);
+    await eventually('consul answers no more', () => timesOut(ask(300)));
     server.resume();
     expect((await ask(10_000)).status).toBe(200);
   });
